@@ -1,0 +1,65 @@
+package consistenthash
+
+import (
+	"math"
+
+	"google.golang.org/grpc/balancer"
+
+	"github.com/steelyard-go/steelyard/balancers"
+)
+
+// minBound is the number of calls that any backend may hold: bounds of a few
+// calls would scatter the keys of a quiet channel.
+const minBound = 8
+
+// bounded is the picker that bounds what a backend holds.
+type bounded struct {
+	picker
+	loads  []*balancers.Load // of the ring's members
+	shares []float64         // factor × w/W, W being the weight of those that take calls
+	total  *balancers.Load   // of the channel, across rebuilds
+}
+
+func newBounded(p picker, factor float64, s balancers.Snapshot, total *balancers.Load) *bounded {
+	b := &bounded{picker: p, loads: make([]*balancers.Load, len(s.Members)), shares: make([]float64, len(s.Members)), total: total}
+	weight := 0.0
+	for _, m := range s.Backends {
+		weight += float64(m.Attrs.Weight)
+	}
+	for i, m := range s.Members {
+		b.loads[i] = m.Load
+		b.shares[i] = factor * float64(m.Attrs.Weight) / weight
+	}
+	return b
+}
+
+// laps bounds how often a pick goes round the ring for a backend with room.
+// The bounds add up to more than the calls in flight, so there is one, unless
+// other picks took it in the same instant; a second lap counts those in.
+const laps = 4
+
+// Pick takes the first of the key's choices that has room or, if the last lap
+// found none, its owner.
+func (b *bounded) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	hash, err := b.hash(info)
+	if err != nil {
+		return balancer.PickResult{}, err
+	}
+	for lap := range laps + 1 {
+		calls := float64(b.total.InFlight() + 1)
+		for m := range b.ring.choices(hash) {
+			sc := b.subConns[m]
+			if sc == nil {
+				continue
+			}
+			bound := max(minBound, int64(math.Ceil(b.shares[m]*calls)))
+			if lap == laps {
+				bound = math.MaxInt64
+			}
+			if done, ok := b.loads[m].BeginWithin(bound, b.total); ok {
+				return balancer.PickResult{SubConn: sc, Done: done}, nil
+			}
+		}
+	}
+	return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+}

@@ -1,0 +1,95 @@
+package consistenthash
+
+import (
+	"cmp"
+	"encoding/binary"
+	"math/bits"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// pointsPerMember is how many points a member of mean weight has, to within a
+// factor of two. More even out the shares and take more memory.
+const pointsPerMember = 128
+
+// member is one endpoint as the ring knows it.
+type member struct {
+	addr   string
+	weight uint32
+}
+
+// ring is a consistent-hash ring (Karger et al. 1997): each member has points
+// in proportion to its weight, and a key belongs to the member of the first
+// point at or after its hash. A point's place depends on its member's address
+// and its number only, so whoever builds a ring of the same members, in any
+// order, on any machine, builds the same one; and a member that goes or
+// changes weight moves no keys but those of the points that go or come.
+//
+// It is immutable and safe for concurrent use.
+type ring struct {
+	points []point
+}
+
+type point struct {
+	hash   uint64
+	member uint32
+}
+
+// newRing builds the ring of members, which may be none.
+func newRing(members []member) *ring {
+	r := &ring{}
+	var total uint64
+	for _, m := range members {
+		total += uint64(m.weight)
+	}
+	for i, m := range members {
+		for n := range pointsOf(uint64(m.weight), uint64(len(members)), total) {
+			r.points = append(r.points, point{hash: pointHash(m.addr, n), member: uint32(i)})
+		}
+	}
+	slices.SortFunc(r.points, func(a, b point) int {
+		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(members[a.member].addr, members[b.member].addr))
+	})
+	return r
+}
+
+// pointsOf returns how many points a weight is worth, at least one. Points for
+// each unit of weight are a power of two, up or down, so that the others'
+// number does not change with every change of the total: each point that comes
+// or goes moves keys. Integer arithmetic only: all machines must agree.
+func pointsOf(weight, members, total uint64) uint64 {
+	// The power of two at or below pointsPerMember ÷ mean weight.
+	if want := pointsPerMember * members; want >= total {
+		return weight << (bits.Len64(want/total) - 1)
+	} else {
+		return max(1, weight>>bits.Len64((total-1)/want))
+	}
+}
+
+func pointHash(addr string, n uint64) uint64 {
+	var number [8]byte
+	binary.LittleEndian.PutUint64(number[:], n)
+	var d xxhash.Digest
+	d.Reset()
+	_, _ = d.WriteString(addr)
+	_, _ = d.Write(number[:])
+	return d.Sum64()
+}
+
+// choices yields the members of the points from hash on, around the ring once:
+// the owner of a key first, then its next choices, some of them repeatedly.
+func (r *ring) choices(hash uint64) func(yield func(member uint32) bool) {
+	return func(yield func(uint32) bool) {
+		start, _ := slices.BinarySearchFunc(r.points, hash, func(p point, h uint64) int { return cmp.Compare(p.hash, h) })
+		for i := range r.points {
+			at := start + i
+			if at >= len(r.points) {
+				at -= len(r.points)
+			}
+			if !yield(r.points[at].member) {
+				return
+			}
+		}
+	}
+}
