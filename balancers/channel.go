@@ -254,18 +254,18 @@ func (c *channel) snapshotLocked() Snapshot {
 }
 
 // failureLocked says why no call can be made. It is not a status error on
-// purpose: gRPC makes it Unavailable for ordinary calls and lets calls wait
-// that asked to wait for ready, where a status error would end both.
+// purpose, and wraps none: gRPC makes it Unavailable for ordinary calls and lets
+// calls wait that asked to wait for ready, where a status error would end both.
 func (c *channel) failureLocked() error {
 	switch n := len(c.sorted); {
 	case n == 0 && c.resolverErr != nil:
-		return fmt.Errorf("%s: no endpoints: last resolver error: %v", c.name, c.resolverErr)
+		return fmt.Errorf("%s: no endpoints: last resolver error: %s", c.name, c.resolverErr.Error())
 	case n == 0:
 		return fmt.Errorf("%s: no endpoints: the resolver's list is empty", c.name)
 	case c.resolverErr != nil:
-		return fmt.Errorf("%s: none of %d endpoints is connected; last connection error: %v; last resolver error: %v",
-			c.name, n, c.connErr, c.resolverErr)
+		return fmt.Errorf("%s: none of %d endpoints is connected; last connection error: %s; last resolver error: %s",
+			c.name, n, c.connErr.Error(), c.resolverErr.Error())
 	default:
-		return fmt.Errorf("%s: none of %d endpoints is connected; last connection error: %v", c.name, n, c.connErr)
+		return fmt.Errorf("%s: none of %d endpoints is connected; last connection error: %s", c.name, n, c.connErr.Error())
 	}
 }

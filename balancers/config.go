@@ -57,9 +57,9 @@ func explain(err error) error {
 	}
 	want := kindName(wrongType)
 	if wrongType.Field == "" {
-		return fmt.Errorf("config: got %s, want a JSON object", wrongType.Value)
+		return fmt.Errorf("config: got %.60s, want a JSON object", wrongType.Value)
 	}
-	return fmt.Errorf("%s: got %s, want %s", wrongType.Field, wrongType.Value, want)
+	return fmt.Errorf("%s: got %.60s, want %s", wrongType.Field, wrongType.Value, want)
 }
 
 func kindName(e *json.UnmarshalTypeError) string {

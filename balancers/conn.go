@@ -1,6 +1,7 @@
 package balancers
 
 import (
+	"cmp"
 	"errors"
 
 	"google.golang.org/grpc/balancer"
@@ -20,7 +21,11 @@ type conn struct {
 	watches  int  // counts health listeners; only the latest one's word counts
 }
 
-var errUnhealthy = errors.New("the backend is not healthy, or outlier detection has ejected it")
+// What is said of a failure that comes without a reason.
+var (
+	errNotConnected = errors.New("not connected")
+	errUnhealthy    = errors.New("not healthy, or ejected by outlier detection")
+)
 
 // changed listens to the SubConn's connectivity.
 func (cn *conn) changed(s balancer.SubConnState) {
@@ -36,7 +41,7 @@ func (cn *conn) changedLocked(s balancer.SubConnState) {
 	cn.state = s.ConnectivityState
 	if cn.state == connectivity.TransientFailure {
 		cn.failed = true
-		ep.channel.connErr = s.ConnectionError
+		ep.channel.connErr = cmp.Or(s.ConnectionError, errNotConnected)
 	}
 	switch {
 	case cn.state == connectivity.Ready:
@@ -77,10 +82,7 @@ func (cn *conn) healthChangedLocked(s balancer.SubConnState) {
 	case connectivity.Ready:
 		cn.endpoint.moveLocked(connectivity.Ready)
 	case connectivity.TransientFailure:
-		cn.endpoint.channel.connErr = s.ConnectionError
-		if s.ConnectionError == nil {
-			cn.endpoint.channel.connErr = errUnhealthy
-		}
+		cn.endpoint.channel.connErr = cmp.Or(s.ConnectionError, errUnhealthy)
 		cn.endpoint.moveLocked(connectivity.TransientFailure)
 	default:
 		cn.endpoint.moveLocked(connectivity.Connecting)

@@ -28,7 +28,12 @@ type member struct {
 //
 // It is immutable and safe for concurrent use.
 type ring struct {
-	points []point
+	points []point // by hash
+	// arcs cuts the ring into as many equal arcs as there are points, within a
+	// factor of two: arc i has the hashes whose upper bits are i, and its first
+	// point is points[arcs[i]]. Hashes are uniform, so an arc has few points.
+	arcs  []uint32
+	shift int // of a hash, to its arc
 }
 
 type point struct {
@@ -36,22 +41,48 @@ type point struct {
 	member uint32
 }
 
-// newRing builds the ring of members, which may be none.
+// newRing builds the ring of members, which may be none, in linear time.
 func newRing(members []member) *ring {
-	r := &ring{}
+	points := allPoints(members)
+	arcBits := bits.Len(uint(len(points)))
+	r := &ring{
+		points: make([]point, len(points)),
+		arcs:   make([]uint32, 1<<arcBits+1),
+		shift:  64 - arcBits,
+	}
+	for _, p := range points {
+		r.arcs[p.hash>>r.shift]++
+	}
+	end := uint32(0)
+	for i := range r.arcs { // counts become ends, and ends, one by one, beginnings
+		end += r.arcs[i]
+		r.arcs[i] = end
+	}
+	for _, p := range points {
+		arc := p.hash >> r.shift
+		r.arcs[arc]--
+		r.points[r.arcs[arc]] = p
+	}
+	for i := range len(r.arcs) - 1 {
+		slices.SortFunc(r.points[r.arcs[i]:r.arcs[i+1]], func(a, b point) int {
+			return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(members[a.member].addr, members[b.member].addr))
+		})
+	}
+	return r
+}
+
+func allPoints(members []member) []point {
 	var total uint64
 	for _, m := range members {
 		total += uint64(m.weight)
 	}
+	points := make([]point, 0, 2*pointsPerMember*len(members))
 	for i, m := range members {
 		for n := range pointsOf(uint64(m.weight), uint64(len(members)), total) {
-			r.points = append(r.points, point{hash: pointHash(m.addr, n), member: uint32(i)})
+			points = append(points, point{hash: pointHash(m.addr, n), member: uint32(i)})
 		}
 	}
-	slices.SortFunc(r.points, func(a, b point) int {
-		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(members[a.member].addr, members[b.member].addr))
-	})
-	return r
+	return points
 }
 
 // pointsOf returns how many points a weight is worth, at least one. Points for
@@ -60,11 +91,11 @@ func newRing(members []member) *ring {
 // or goes moves keys. Integer arithmetic only: all machines must agree.
 func pointsOf(weight, members, total uint64) uint64 {
 	// The power of two at or below pointsPerMember ÷ mean weight.
-	if want := pointsPerMember * members; want >= total {
+	want := pointsPerMember * members
+	if want >= total {
 		return weight << (bits.Len64(want/total) - 1)
-	} else {
-		return max(1, weight>>bits.Len64((total-1)/want))
 	}
+	return max(1, weight>>bits.Len64((total-1)/want))
 }
 
 func pointHash(addr string, n uint64) uint64 {
@@ -81,7 +112,10 @@ func pointHash(addr string, n uint64) uint64 {
 // the owner of a key first, then its next choices, some of them repeatedly.
 func (r *ring) choices(hash uint64) func(yield func(member uint32) bool) {
 	return func(yield func(uint32) bool) {
-		start, _ := slices.BinarySearchFunc(r.points, hash, func(p point, h uint64) int { return cmp.Compare(p.hash, h) })
+		start := int(r.arcs[hash>>r.shift])
+		for start < len(r.points) && r.points[start].hash < hash {
+			start++
+		}
 		for i := range r.points {
 			at := start + i
 			if at >= len(r.points) {

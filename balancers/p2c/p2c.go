@@ -6,29 +6,43 @@
 //	{"loadBalancingConfig": [{"steelyard_p2c": {"choices": 2, "load": "latency"}}]}
 //
 // The draw is in proportion to weight, so that shares are the weights while
-// there is little to do. Of those drawn the one with the fewest calls in flight
-// for its weight is taken: a server that slows down holds its calls longer and
-// is given fewer. Looking at two instead of all keeps clients that see the same
-// numbers from stampeding to one server, and is nearly as good (Mitzenmacher,
-// The Power of Two Choices in Randomized Load Balancing, 2001).
+// there is little to do. Of those drawn the one with the lowest score is taken:
 //
-// It is good where calls or servers differ in speed. A client knows its own
-// calls only: one with few calls in flight has little to go by.
+//	√(L/Lref) × (1 + q/ŵ) × (1−f)^−2
 //
-// Limit: both values of "load" count calls in flight and nothing else as yet.
-// A backend that fails fast looks fast: put outlier detection above it.
+// q is this channel's calls in flight there and ŵ the weight relative to the
+// mean; L is the smoothed latency of successful calls and Lref the channel's
+// slow mean of it; f is the smoothed share of calls that failed with Unknown,
+// DeadlineExceeded, ResourceExhausted, Internal, Unavailable or DataLoss.
+// Looking at two instead of all keeps clients that see the same numbers from
+// stampeding to one server, and is nearly as good (Mitzenmacher, The Power of
+// Two Choices in Randomized Load Balancing, 2001).
+//
+// A backend that fails fast does not look fast: a failure may raise L, never
+// lower it. One that has not been measured counts as average and gets one call
+// at a time until it has answered. What is known fades within some ten seconds
+// without calls, so a backend that was slow or failing is tried again. If all
+// drawn are failing the pick draws again, at most twice; it never fails itself.
+//
+// With "load": "requests" latency is left out, and with it every look at the
+// clock; the memory of failures then fades with each draw instead.
+//
+// It is good where calls or servers differ in speed, and against servers that
+// break. A client knows its own calls only: one with few of them has little to
+// go by.
+//
+// Limit: a stream counts in q while it lasts, but when it ends it is taken for a
+// call that took as long. Samples count for at most 16 times Lref, so mixing
+// long streams with short calls blurs L; "requests" does not mind.
 package p2c
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"slices"
 
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/balancer/base"
 
 	"github.com/steelyard-go/steelyard/balancers"
-	"github.com/steelyard-go/steelyard/balancers/internal/alias"
 )
 
 // Name is what service configs call the policy.
@@ -76,70 +90,11 @@ func NewPickerBuilder(cfg Config) base.PickerBuilder {
 	return balancers.NewPickerBuilder(Name, cfg, defaults, newPolicy)
 }
 
-func newPolicy() balancers.Policy[Config] { return build }
-
-func build(cfg Config, s balancers.Snapshot) balancer.Picker {
-	p := &picker{
-		choices: min(cfg.Choices, len(s.Backends)),
-		nodes:   make([]node, len(s.Backends)),
+// newPolicy keeps what the channel has learned of its endpoints.
+func newPolicy() balancers.Policy[Config] {
+	m := newMemory()
+	return func(cfg Config, s balancers.Snapshot) balancer.Picker {
+		m.update(s.Members)
+		return newPicker(cfg, s.Backends, m)
 	}
-	weights := make([]uint32, len(s.Backends))
-	for i, b := range s.Backends {
-		weights[i] = b.Attrs.Weight
-		p.nodes[i] = node{subConn: b.SubConn, load: b.Load, weight: int64(b.Attrs.Weight)}
-	}
-	p.table = alias.New(weights)
-	return p
-}
-
-type picker struct {
-	choices int
-	table   *alias.Table
-	nodes   []node
-}
-
-type node struct {
-	subConn balancer.SubConn
-	load    *balancers.Load
-	weight  int64
-}
-
-func (p *picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
-	var room [maxChoices]uint32
-	drawn := append(room[:0], p.table.Draw(rand.Uint64()))
-	best := &p.nodes[drawn[0]]
-	for len(drawn) < p.choices {
-		i := p.drawOther(drawn)
-		drawn = append(drawn, i)
-		if p.nodes[i].lighter(best) {
-			best = &p.nodes[i]
-		}
-	}
-	return balancer.PickResult{SubConn: best.subConn, Done: best.load.Begin()}, nil
-}
-
-// redraws bounds how often a pick draws again because it drew a backend twice.
-// One that has nearly all of the weight would else be drawn for ever.
-const redraws = 4
-
-// drawOther draws a backend that is not among drawn, in proportion to weight
-// or, when the weight will not let go of those, all alike.
-func (p *picker) drawOther(drawn []uint32) uint32 {
-	for range redraws {
-		if i := p.table.Draw(rand.Uint64()); !slices.Contains(drawn, i) {
-			return i
-		}
-	}
-	i := rand.Uint32N(uint32(len(p.nodes)))
-	for slices.Contains(drawn, i) {
-		i = (i + 1) % uint32(len(p.nodes))
-	}
-	return i
-}
-
-// lighter reports whether n has less in flight for its weight than o. When they
-// have as much it does not, so that the one drawn first is taken: which one
-// that is, is as random as the draw, and idle shares are exactly the weights.
-func (n *node) lighter(o *node) bool {
-	return n.load.InFlight()*o.weight < o.load.InFlight()*n.weight
 }

@@ -86,7 +86,8 @@ func layOut(turns []uint64) []uint32 {
 		j := ready.pop()
 		order[call] = j.backend
 		n := turns[j.backend]
-		if j.done++; j.done == n {
+		j.done++
+		if j.done == n {
 			continue
 		}
 		begin := max(j.done*total/n, call+1)

@@ -63,9 +63,9 @@ func fraction(part, whole uint64) uint32 {
 // Draw returns the index that random, uniform over all 64 bits, falls on: its
 // upper half chooses the column, its lower half the side.
 func (t *Table) Draw(random uint64) uint32 {
-	i := uint32((random >> 32) * uint64(len(t.columns)) >> 32)
-	if c := &t.columns[i]; uint32(random) >= c.below {
+	column, side := (random>>32)*uint64(len(t.columns))>>32, uint32(random)
+	if c := &t.columns[column]; side >= c.below {
 		return c.other
 	}
-	return i
+	return uint32(column)
 }

@@ -1,0 +1,87 @@
+# Steelyard. `make help` lists what there is; `make demo` and `make test` need
+# nothing but Go, git and make.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := $(CURDIR)/bin
+GOLANGCI_LINT_VERSION := v2.15.0
+BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
+LINT := $(BIN)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+
+# Arguments for the demo: make demo ARGS="--policy p2c --seed 7"
+ARGS ?=
+# How long each fuzz target runs, and how long and how often each benchmark.
+FUZZTIME ?= 1m
+BENCHTIME ?= 1s
+COUNT ?= 1
+BENCH ?= .
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: all
+all: fmt build test ## Format, build and test everything
+
+.PHONY: build
+build: ## Build the library and the steelyard command (bin/steelyard)
+	go build ./...
+	cd lab && go build ./... && go build -o $(BIN)/steelyard ./cmd/steelyard
+
+.PHONY: test
+test: lint race allocs bench-once ## Run everything that must pass: linters, tests with -race, benchmarks once
+
+.PHONY: race
+race: ## Run the tests of both modules with the race detector
+	go test -race -timeout 10m ./...
+	cd lab && go test -race -timeout 20m ./...
+
+# The race detector makes sync.Pool drop what it holds, so these run without.
+.PHONY: allocs
+allocs: ## Run the tests that count allocations
+	go test -run Alloc ./...
+
+.PHONY: bench-once
+bench-once:
+	go test -run '^$$' -bench . -benchtime 1x -timeout 10m ./bench/
+
+.PHONY: lint
+lint: $(LINT) ## Run go vet and the linters over both modules
+	go vet ./...
+	$(LINT) run ./...
+	cd lab && go vet ./... && $(LINT) run --config ../.golangci.yml ./...
+
+.PHONY: fmt
+fmt: $(LINT) ## Format the code of both modules
+	$(LINT) fmt ./...
+	cd lab && $(LINT) fmt --config ../.golangci.yml ./...
+
+.PHONY: bench
+bench: ## Run the benchmarks beside grpc-go's own policies (BENCH=, BENCHTIME=, COUNT=)
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(COUNT) -timeout 60m ./bench/ | tee bench.out
+	@go run golang.org/x/perf/cmd/benchstat@$(BENCHSTAT_VERSION) -col /policy bench.out || true
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME
+	@for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: demo
+demo: ## Watch servers, etcd and the four policies at work, in about a minute (ARGS="--help")
+	@cd lab && go build -o $(BIN)/steelyard ./cmd/steelyard
+	@$(BIN)/steelyard demo $(ARGS)
+
+.PHONY: cover
+cover: ## Show the test coverage of the library
+	go test -coverprofile coverage.out -coverpkg ./... ./...
+	go tool cover -func coverage.out | tail -1
+
+$(LINT):
+	GOBIN=$(BIN)/install go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv $(BIN)/install/golangci-lint $@

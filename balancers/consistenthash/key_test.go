@@ -1,0 +1,190 @@
+package consistenthash_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/steelyard-go/steelyard/balancers/consistenthash"
+	"github.com/steelyard-go/steelyard/internal/policytest"
+)
+
+// keys returns n keys.
+func keys(n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("user-%d", i)
+	}
+	return list
+}
+
+// owner returns where a call with key goes. It ends at once.
+func owner(t *testing.T, picker balancer.Picker, key string) string {
+	t.Helper()
+	call := policytest.Begin(t, picker, consistenthash.WithKey(t.Context(), key))
+	call.End()
+	return call.Addr
+}
+
+// ownerByHeader returns where a call with the outgoing metadata kv goes.
+func ownerByHeader(t *testing.T, picker balancer.Picker, kv ...string) string {
+	t.Helper()
+	call := policytest.Begin(t, picker, metadata.AppendToOutgoingContext(t.Context(), kv...))
+	call.End()
+	return call.Addr
+}
+
+func newPicker(cfg consistenthash.Config) balancer.Picker {
+	return consistenthash.NewPickerBuilder(cfg).Build(policytest.BuildInfo(policytest.Alike(50)...))
+}
+
+func TestKey_TheHeaderIsTheKey(t *testing.T) {
+	picker := newPicker(consistenthash.Config{RequestHashHeader: "x-user-id"})
+	for _, key := range append(keys(100), "", ",", "ü", "a b") {
+		want := owner(t, picker, key)
+		require.Equal(t, want, ownerByHeader(t, picker, "x-user-id", key))
+		require.Equal(t, want, ownerByHeader(t, picker, "x-other", "1", "x-user-id", key, "x-another", "2"))
+	}
+}
+
+func TestKey_WithKeyGoesBeforeTheHeader(t *testing.T) {
+	picker := newPicker(consistenthash.Config{RequestHashHeader: "x-user-id"})
+	require.NotEqual(t, owner(t, picker, "user-1"), owner(t, picker, "user-2"), "or this test shows nothing")
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-user-id", "user-1")
+	call := policytest.Begin(t, picker, consistenthash.WithKey(ctx, "user-2"))
+	require.Equal(t, owner(t, picker, "user-2"), call.Addr)
+	call = policytest.Begin(t, picker, metadata.AppendToOutgoingContext(consistenthash.WithKey(t.Context(), "user-2"), "x-user-id", "user-1"))
+	require.Equal(t, owner(t, picker, "user-2"), call.Addr)
+}
+
+func TestKey_TheInnermostWithKeyCounts(t *testing.T) {
+	picker := newPicker(consistenthash.Config{})
+	call := policytest.Begin(t, picker, consistenthash.WithKey(consistenthash.WithKey(t.Context(), "user-1"), "user-2"))
+	require.Equal(t, owner(t, picker, "user-2"), call.Addr)
+}
+
+// gRFC A76: the values of a header that comes several times are joined by ",".
+func TestKey_HeaderValuesAreJoinedByCommas(t *testing.T) {
+	picker := newPicker(consistenthash.Config{RequestHashHeader: "x-user-id"})
+	for i, key := range keys(50) {
+		other := fmt.Sprint(i)
+		require.Equal(t, owner(t, picker, key+","+other), ownerByHeader(t, picker, "x-user-id", key, "x-user-id", other))
+		require.Equal(t, owner(t, picker, key+",,"), ownerByHeader(t, picker, "x-user-id", key, "x-user-id", "", "x-user-id", ""))
+	}
+}
+
+func TestKey_CaseOfTheHeadersNameDoesNotCount(t *testing.T) {
+	for _, configured := range []string{"x-user-id", "X-User-ID", "X-USER-ID"} {
+		picker := newPicker(consistenthash.Config{RequestHashHeader: configured, OnMissingKey: consistenthash.Fail})
+		for _, key := range keys(20) {
+			for _, sent := range []string{"x-user-id", "X-User-Id"} {
+				require.Equal(t, owner(t, picker, key), ownerByHeader(t, picker, sent, key))
+			}
+			ctx := metadata.NewOutgoingContext(t.Context(), metadata.MD{"X-uSer-id": {key}})
+			require.Equal(t, owner(t, picker, key), policytest.Begin(t, picker, ctx).Addr)
+		}
+	}
+}
+
+func TestKey_CaseOfTheKeyCounts(t *testing.T) {
+	picker, differ := newPicker(consistenthash.Config{}), 0
+	for i := range 50 {
+		if owner(t, picker, fmt.Sprintf("User-%d", i)) != owner(t, picker, fmt.Sprintf("user-%d", i)) {
+			differ++
+		}
+	}
+	require.Greater(t, differ, 25)
+}
+
+func TestKey_TheEmptyKeyIsAKeyLikeAnyOther(t *testing.T) {
+	picker := newPicker(consistenthash.Config{RequestHashHeader: "x-user-id", OnMissingKey: consistenthash.Fail})
+	want := owner(t, picker, "")
+	for range 20 {
+		require.Equal(t, want, owner(t, picker, ""))
+		require.Equal(t, want, ownerByHeader(t, picker, "x-user-id", ""))
+	}
+}
+
+func TestKey_MissingGoesAnywhereByWeight(t *testing.T) {
+	for name, ctx := range map[string]context.Context{
+		"no metadata":    context.Background(),
+		"another header": metadata.AppendToOutgoingContext(context.Background(), "x-other", "user-1"),
+		"incoming only":  metadata.NewIncomingContext(context.Background(), metadata.Pairs("x-user-id", "user-1")),
+		"no values":      metadata.NewOutgoingContext(context.Background(), metadata.MD{"x-user-id": {}}),
+	} {
+		for _, config := range []string{`{}`, `{"requestHashHeader":"x-user-id"}`, `{"requestHashHeader":"x-user-id","boundedLoadFactor":2}`} {
+			t.Run(name+" "+config, func(t *testing.T) {
+				weights := []uint32{1, 1, 2, 4}
+				c := policytest.Channel(t, consistenthash.Name, config, policytest.Endpoints(weights...)...)
+				counts := c.Count(ctx, 20_000)
+				for i, w := range weights { // as even as the ring is, which is not exact
+					require.InEpsilonf(t, 2500*float64(w), counts[policytest.Addr(i)], 0.35, "weight %d: %v", w, counts)
+				}
+			})
+		}
+	}
+}
+
+func TestKey_MissingFailsWhereTheConfigSaysSo(t *testing.T) {
+	for _, factor := range []float64{0, 1.25} {
+		picker := newPicker(consistenthash.Config{RequestHashHeader: "X-User-ID", OnMissingKey: consistenthash.Fail, BoundedLoadFactor: factor})
+		_, err := picker.Pick(balancer.PickInfo{Ctx: metadata.AppendToOutgoingContext(t.Context(), "x-other", "user-1")})
+		require.Equal(t, codes.InvalidArgument, status.Code(err))
+		require.EqualError(t, err, `rpc error: code = InvalidArgument desc = steelyard_consistent_hash: the call has no key: `+
+			`set the header "x-user-id" in its outgoing metadata, or a key with consistenthash.WithKey`)
+		require.NotEmpty(t, owner(t, picker, "user-1"))
+
+		picker = newPicker(consistenthash.Config{OnMissingKey: consistenthash.Fail, BoundedLoadFactor: factor})
+		_, err = picker.Pick(balancer.PickInfo{Ctx: t.Context()})
+		require.Equal(t, codes.InvalidArgument, status.Code(err))
+		require.EqualError(t, err, `rpc error: code = InvalidArgument desc = steelyard_consistent_hash: the call has no key: `+
+			`set one with consistenthash.WithKey`)
+	}
+}
+
+func TestPicker_AllocatesNothingWithAKey(t *testing.T) {
+	for _, factor := range []float64{0, 1.25} {
+		t.Run(fmt.Sprintf("factor=%v", factor), func(t *testing.T) {
+			picker := newPicker(consistenthash.Config{RequestHashHeader: "x-user-id", BoundedLoadFactor: factor})
+			info := balancer.PickInfo{Ctx: consistenthash.WithKey(t.Context(), "user-1")}
+			policytest.RequireAllocs(t, 0, func() { pickAndDone(t, picker, info) })
+		})
+	}
+}
+
+func TestPicker_AllocatesNothingWithoutAKey(t *testing.T) {
+	for _, factor := range []float64{0, 1.25} {
+		t.Run(fmt.Sprintf("factor=%v", factor), func(t *testing.T) {
+			picker := newPicker(consistenthash.Config{BoundedLoadFactor: factor})
+			info := balancer.PickInfo{Ctx: t.Context()}
+			policytest.RequireAllocs(t, 0, func() { pickAndDone(t, picker, info) })
+		})
+	}
+}
+
+// What gRPC makes of it: metadata.FromOutgoingContext copies the whole map, and
+// there is no public way round it.
+func TestPicker_AllocatesOnlyWhatTheMetadataTakes(t *testing.T) {
+	ctx := metadata.NewOutgoingContext(t.Context(), metadata.Pairs("x-user-id", "user-1", "x-other", "1"))
+	read := testing.AllocsPerRun(1000, func() { metadata.FromOutgoingContext(ctx) })
+	picker := newPicker(consistenthash.Config{RequestHashHeader: "x-user-id", BoundedLoadFactor: 1.25})
+	policytest.RequireAllocs(t, read, func() { pickAndDone(t, picker, balancer.PickInfo{Ctx: ctx}) })
+	require.LessOrEqual(t, read, 4.0)
+}
+
+func pickAndDone(t *testing.T, picker balancer.Picker, info balancer.PickInfo) {
+	t.Helper()
+	result, err := picker.Pick(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.Done != nil {
+		result.Done(balancer.DoneInfo{})
+	}
+}

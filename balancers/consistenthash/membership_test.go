@@ -1,0 +1,383 @@
+package consistenthash_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/resolver"
+
+	"github.com/steelyard-go/steelyard/attrs"
+	"github.com/steelyard-go/steelyard/balancers/consistenthash"
+	"github.com/steelyard-go/steelyard/balancertest"
+	"github.com/steelyard-go/steelyard/internal/policytest"
+)
+
+var someKeys = keys(3000)
+
+// owners returns where each of someKeys goes.
+func owners(t *testing.T, picker balancer.Picker) map[string]string {
+	t.Helper()
+	m := make(map[string]string, len(someKeys))
+	for _, key := range someKeys {
+		m[key] = owner(t, picker, key)
+	}
+	return m
+}
+
+// ownersAmong returns the same for a picker whose membership is endpoints.
+func ownersAmong(t *testing.T, endpoints []resolver.Endpoint) map[string]string {
+	t.Helper()
+	return owners(t, consistenthash.NewPickerBuilder(consistenthash.Config{}).Build(policytest.BuildInfo(endpoints...)))
+}
+
+// moved returns how many keys have another owner after than before.
+func moved(before, after map[string]string) int {
+	n := 0
+	for key, addr := range before {
+		if after[key] != addr {
+			n++
+		}
+	}
+	return n
+}
+
+// requireOnlyFrom checks that keys of addr moved, all of them, and no others.
+func requireOnlyFrom(t *testing.T, addr string, before, after map[string]string) {
+	t.Helper()
+	for key, was := range before {
+		if was == addr {
+			require.NotEqualf(t, addr, after[key], "%s", key)
+		} else {
+			require.Equalf(t, was, after[key], "%s is not a key of %s", key, addr)
+		}
+	}
+}
+
+// requireOnlyTo checks that no key moved but to addr.
+func requireOnlyTo(t *testing.T, addr string, before, after map[string]string) {
+	t.Helper()
+	for key, was := range before {
+		if after[key] != addr {
+			require.Equalf(t, was, after[key], "%s", key)
+		}
+	}
+}
+
+// fleets are memberships for which the promises are tested.
+func fleets() map[string][]resolver.Endpoint {
+	return map[string][]resolver.Endpoint{
+		"two":      policytest.Alike(2),
+		"ten":      policytest.Alike(10),
+		"weighted": policytest.Endpoints(1, 2, 4, 1, 2, 4, 1, 2, 4, 5),
+		"uneven":   policytest.Endpoints(1, 1000, 30, 30, 7, 7, 7),
+		"heaviest": policytest.Endpoints(1_000_000, 1_000_000, 500_000, 1),
+	}
+}
+
+func forFleets(t *testing.T, test func(t *testing.T, endpoints []resolver.Endpoint)) {
+	t.Helper()
+	for name, endpoints := range fleets() {
+		t.Run(name, func(t *testing.T) { test(t, endpoints) })
+	}
+}
+
+func TestOwners_EveryClientAgrees(t *testing.T) {
+	random := rand.New(rand.NewPCG(21, 22))
+	forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
+		want := ownersAmong(t, endpoints)
+		for range 3 {
+			shuffled := slices.Clone(endpoints)
+			random.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+			c := policytest.Channel(t, consistenthash.Name, "", shuffled...)
+			require.Equal(t, want, owners(t, c.Picker()), "in whatever order the list and the connections come")
+		}
+		c := policytest.Channel(t, consistenthash.Name, "", policytest.Alike(20)...)
+		require.NoError(t, c.Update(endpoints[0]))
+		require.NoError(t, c.Update(endpoints...))
+		for _, e := range endpoints {
+			c.Ready(e.Addresses[0].Addr)
+		}
+		require.Equal(t, want, owners(t, c.Picker()), "whatever the list was before")
+	})
+}
+
+func TestOwners_StayAcrossRebuilds(t *testing.T) {
+	forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
+		c := policytest.Channel(t, consistenthash.Name, "", endpoints...)
+		want := owners(t, c.Picker())
+		require.NoError(t, c.Update(endpoints...))
+		require.Equal(t, want, owners(t, c.Picker()))
+
+		zoned := slices.Clone(endpoints)
+		for i, e := range endpoints {
+			a := attrs.FromEndpoint(e)
+			a.Zone, a.Labels = "b", map[string]string{"version": "2"}
+			zoned[i] = attrs.Set(e, a)
+		}
+		require.NoError(t, c.Update(zoned...))
+		require.Equal(t, want, owners(t, c.Picker()), "a zone or a label is no reason to move")
+		require.NoError(t, c.Configure(`{"boundedLoadFactor":1000}`))
+		require.Equal(t, want, owners(t, c.Picker()), "nor is a bound that nothing reaches")
+		c.ResolverError(errors.New("gone"))
+		require.Equal(t, want, owners(t, c.Picker()))
+	})
+}
+
+// The ways in which a backend can be away and yet in the list, and back.
+var absences = []struct {
+	name       string
+	leave, ret func(t *testing.T, c *balancertest.Channel, i int, endpoints []resolver.Endpoint)
+}{
+	{"connection lost", idle, ready},
+	{"connection failing", func(_ *testing.T, c *balancertest.Channel, i int, list []resolver.Endpoint) {
+		c.Fail(nil, list[i].Addresses[0].Addr)
+	}, ready},
+	{"draining", func(t *testing.T, c *balancertest.Channel, i int, list []resolver.Endpoint) {
+		require.NoError(t, c.Update(drain(list, i)...))
+	}, func(t *testing.T, c *balancertest.Channel, _ int, list []resolver.Endpoint) {
+		require.NoError(t, c.Update(list...))
+	}},
+}
+
+func idle(_ *testing.T, c *balancertest.Channel, i int, list []resolver.Endpoint) {
+	c.Idle(list[i].Addresses[0].Addr)
+}
+
+func ready(_ *testing.T, c *balancertest.Channel, i int, list []resolver.Endpoint) {
+	c.Ready(list[i].Addresses[0].Addr)
+}
+
+// drain returns list with endpoints marked draining.
+func drain(list []resolver.Endpoint, indices ...int) []resolver.Endpoint {
+	list = slices.Clone(list)
+	for _, i := range indices {
+		a := attrs.FromEndpoint(list[i])
+		a.Draining = true
+		list[i] = attrs.Set(list[i], a)
+	}
+	return list
+}
+
+func TestOwners_ABackendThatIsAwayMovesItsOwnKeysAndGetsThemBack(t *testing.T) {
+	for _, absence := range absences {
+		t.Run(absence.name, func(t *testing.T) {
+			forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
+				c := policytest.Channel(t, consistenthash.Name, "", endpoints...)
+				before := owners(t, c.Picker())
+				for i, e := range endpoints {
+					absence.leave(t, c, i, endpoints)
+					requireOnlyFrom(t, e.Addresses[0].Addr, before, owners(t, c.Picker()))
+					absence.ret(t, c, i, endpoints)
+					require.Equal(t, before, owners(t, c.Picker()))
+				}
+			})
+		})
+	}
+}
+
+// With each backend that leaves, only its keys move: down to the last one.
+func TestOwners_OneAfterTheOtherLeaves(t *testing.T) {
+	forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
+		c := policytest.Channel(t, consistenthash.Name, "", endpoints...)
+		before := owners(t, c.Picker())
+		for _, e := range endpoints[:len(endpoints)-1] {
+			c.Idle(e.Addresses[0].Addr)
+			after := owners(t, c.Picker())
+			requireOnlyFrom(t, e.Addresses[0].Addr, before, after)
+			before = after
+		}
+	})
+}
+
+// A client that never reached a backend agrees with the others on all keys but
+// that backend's, and with all who cannot reach it on those too.
+func TestOwners_ABackendThatWasNeverUpCountsAsAMember(t *testing.T) {
+	endpoints := policytest.Alike(10)
+	want := owners(t, policytest.Channel(t, consistenthash.Name, "", endpoints...).Picker())
+	c := balancertest.NewChannel(t, consistenthash.Name, "")
+	require.NoError(t, c.Update(endpoints...))
+	for _, e := range endpoints[1:] {
+		c.Ready(e.Addresses[0].Addr)
+	}
+	got := owners(t, c.Picker())
+	requireOnlyFrom(t, policytest.Addr(0), want, got)
+
+	other := policytest.Channel(t, consistenthash.Name, "", endpoints...)
+	other.Fail(nil, policytest.Addr(0))
+	require.Equal(t, got, owners(t, other.Picker()))
+}
+
+func TestOwners_TheKeysOfABackendThatIsAwayScatter(t *testing.T) {
+	const n = 10
+	c := policytest.Channel(t, consistenthash.Name, "", policytest.Alike(n)...)
+	before := owners(t, c.Picker())
+	c.Idle(policytest.Addr(0))
+	after, heirs, total := owners(t, c.Picker()), make(map[string]int), 0
+	for key, was := range before {
+		if was == policytest.Addr(0) {
+			heirs[after[key]]++
+			total++
+		}
+	}
+	require.Len(t, heirs, n-1, "every other backend takes some")
+	for addr, got := range heirs {
+		require.Lessf(t, got, total*3/(n-1), "%s takes %d of %d", addr, got, total)
+	}
+}
+
+func TestOwners_ARemovedMemberMovesItsOwnKeys(t *testing.T) {
+	for _, name := range []string{"two", "ten", "weighted"} {
+		t.Run(name, func(t *testing.T) {
+			endpoints := fleets()[name]
+			before := ownersAmong(t, endpoints)
+			for i, e := range endpoints {
+				rest := slices.Delete(slices.Clone(endpoints), i, i+1)
+				requireOnlyFrom(t, e.Addresses[0].Addr, before, ownersAmong(t, rest))
+			}
+		})
+	}
+}
+
+func TestOwners_ANewMemberTakesKeysAndMovesNoOthers(t *testing.T) {
+	for _, name := range []string{"two", "ten", "weighted"} {
+		t.Run(name, func(t *testing.T) {
+			endpoints := fleets()[name]
+			before := ownersAmong(t, endpoints)
+			for _, e := range endpoints { // as heavy as each of those that are there
+				added := balancertest.Endpoint(newcomer, attrs.FromEndpoint(e))
+				requireOnlyTo(t, newcomer, before, ownersAmong(t, append(slices.Clone(endpoints), added)))
+			}
+		})
+	}
+}
+
+const newcomer = "10.9.9.9:8080"
+
+// Where weights are far apart a member that comes or goes may change how finely
+// the others are resolved, and still moves no more than twice its own keys.
+func TestOwners_AMemberThatComesOrGoesMovesAboutItsOwnKeys(t *testing.T) {
+	forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
+		all := ownersAmong(t, endpoints)
+		for i, e := range endpoints {
+			own := 0
+			for _, addr := range all {
+				if addr == e.Addresses[0].Addr {
+					own++
+				}
+			}
+			rest := ownersAmong(t, slices.Delete(slices.Clone(endpoints), i, i+1))
+			require.LessOrEqualf(t, moved(all, rest), 2*own+len(someKeys)/100, "%s owned %d", e.Addresses[0].Addr, own)
+		}
+	})
+}
+
+// A fleet is alike for long, and then one weight changes: that must not cost
+// more keys than that weight is worth. The least that can move is the change
+// in the heavier one's share.
+func TestOwners_ANewWeightMovesAboutWhatItIsWorth(t *testing.T) {
+	for _, n := range []int{10, 100} {
+		for _, step := range [][2]uint32{{1, 2}, {2, 1}, {2, 4}, {10, 20}, {10, 5}, {100, 101}, {100, 200}, {100, 50}, {1000, 1}} {
+			t.Run(fmt.Sprintf("%d backends of %d, one to %d", n, step[0], step[1]), func(t *testing.T) {
+				weights := slices.Repeat([]uint32{step[0]}, n)
+				before := ownersAmong(t, policytest.Endpoints(weights...))
+				weights[n/2] = step[1]
+				after := ownersAmong(t, policytest.Endpoints(weights...))
+
+				was, is := float64(step[0]), float64(step[1])
+				rest := was * float64(n-1)
+				least := is/(rest+is) - was/(rest+was)
+				if least < 0 {
+					least = -least
+				}
+				// Twice the least, and a hundredth of the keys for chance and rounding.
+				most := (2*least + 0.01) * float64(len(someKeys))
+				require.LessOrEqual(t, float64(moved(before, after)), most, "of %d keys", len(someKeys))
+			})
+		}
+	}
+}
+
+// With the total about the same no key moves between two whose weights stay.
+func TestOwners_AHeavierMemberTakesKeysAndMovesNoOthers(t *testing.T) {
+	for _, weights := range [][]uint32{{3, 3, 3, 3, 3}, {1, 2, 4, 1, 2, 4, 5, 5}, {100, 150, 120, 90, 100}} {
+		t.Run(fmt.Sprint(weights), func(t *testing.T) {
+			before := ownersAmong(t, policytest.Endpoints(weights...))
+			for i := range weights {
+				heavier := slices.Clone(weights)
+				heavier[i]++
+				requireOnlyTo(t, policytest.Addr(i), before, ownersAmong(t, policytest.Endpoints(heavier...)))
+			}
+		})
+	}
+}
+
+func TestOwners_SharesFollowWeights(t *testing.T) {
+	for name, tc := range map[string]struct {
+		endpoints []resolver.Endpoint
+		peak      float64 // to average, of backends of the same weight
+	}{
+		"alike":    {policytest.Alike(100), 1.35},
+		"weighted": {policytest.Endpoints(slices.Repeat([]uint32{1, 2, 4, 8}, 25)...), 1.7},
+		"large":    {policytest.Endpoints(slices.Repeat([]uint32{100_000, 200_000}, 50)...), 1.7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			picker := consistenthash.NewPickerBuilder(consistenthash.Config{}).Build(policytest.BuildInfo(tc.endpoints...))
+			counts := make(map[string]int)
+			const n = 200_000
+			for i := range n {
+				counts[owner(t, picker, fmt.Sprint("key ", i))]++
+			}
+			weight, ofClass, wantOfClass := 0.0, make(map[uint32]int), make(map[uint32]float64)
+			for _, e := range tc.endpoints {
+				weight += float64(attrs.FromEndpoint(e).Weight)
+			}
+			for _, e := range tc.endpoints {
+				w, got := attrs.FromEndpoint(e).Weight, counts[e.Addresses[0].Addr]
+				want := n * float64(w) / weight
+				require.Lessf(t, float64(got), tc.peak*want, "weight %d", w)
+				require.Greaterf(t, float64(got), want/tc.peak/1.3, "weight %d", w)
+				ofClass[w] += got
+				wantOfClass[w] += want
+			}
+			for w, want := range wantOfClass {
+				require.InEpsilonf(t, want, ofClass[w], 0.1, "all of weight %d", w)
+			}
+		})
+	}
+}
+
+func TestOwners_ChannelsShareNothing(t *testing.T) {
+	one := policytest.Channel(t, consistenthash.Name, "", policytest.Alike(10)...)
+	before := owners(t, one.Picker())
+	two := policytest.Channel(t, consistenthash.Name, "", policytest.Endpoints(9, 9)...)
+	require.NoError(t, two.Update(policytest.Endpoints(7)...))
+	require.NoError(t, one.Update(policytest.Alike(10)...))
+	require.Equal(t, before, owners(t, one.Picker()))
+}
+
+func FuzzOwners(f *testing.F) {
+	f.Add([]byte{1, 2, 3}, uint64(0))
+	f.Add([]byte{0, 255, 7, 7}, uint64(9))
+	f.Fuzz(func(t *testing.T, raw []byte, seed uint64) {
+		if len(raw) < 2 || len(raw) > 12 {
+			return
+		}
+		random := rand.New(rand.NewPCG(seed, 1))
+		var list []resolver.Endpoint
+		for i, b := range raw {
+			list = append(list, balancertest.Endpoint(fmt.Sprint("a", b%16, ":", i), attrs.Attrs{Weight: uint32(b) * uint32(b)}))
+		}
+		c := policytest.Channel(t, consistenthash.Name, "", list...)
+		before := owners(t, c.Picker())
+		away := list[random.IntN(len(list))].Addresses[0].Addr
+		c.Idle(away)
+		requireOnlyFrom(t, away, before, owners(t, c.Picker()))
+		random.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		require.Equal(t, before, ownersAmong(t, list))
+	})
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package balancers_test
+
+const raceEnabled = false

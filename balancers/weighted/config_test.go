@@ -1,0 +1,71 @@
+package weighted
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/steelyard-go/steelyard/internal/policytest"
+)
+
+var badConfigs = []policytest.Refused{
+	{Name: "unknown schedule", JSON: `{"schedule":"wrr"}`, Want: `schedule: got "wrr", want "random" or "smooth"`},
+	{Name: "empty schedule", JSON: `{"schedule":""}`, Want: `schedule: got "", want "random" or "smooth"`},
+	{Name: "wrong case", JSON: `{"schedule":"Smooth"}`, Want: `schedule: got "Smooth", want "random" or "smooth"`},
+	{Name: "number", JSON: `{"schedule":1}`, Want: "schedule: got number, want a string"},
+	{Name: "list", JSON: `{"schedule":["smooth"]}`, Want: "schedule: got array, want a string"},
+	{Name: "object", JSON: `{"schedule":{"smooth":true}}`, Want: "schedule: got object, want a string"},
+	{
+		Name: "long value", JSON: `{"schedule":"` + strings.Repeat("x", 1000) + `"}`,
+		Want: `schedule: got "` + strings.Repeat("x", 40) + `", want "random" or "smooth"`,
+	},
+	{Name: "newline", JSON: `{"schedule":"a\nb"}`, Want: `schedule: got "a\nb", want "random" or "smooth"`},
+}
+
+func TestParseConfig_RefusesWithTheFieldAndWhatIsRight(t *testing.T) {
+	policytest.RequireRefused(t, Name, badConfigs...)
+}
+
+func TestParseConfig_DefaultsAndUnknownFields(t *testing.T) {
+	policytest.RequireSame(t, Name, `{"schedule":"random"}`, `{}`, `null`, ``, ` `, `{"schedule":null}`, `{"later":[1]}`)
+	policytest.RequireSame(t, Name, `{"schedule":"smooth"}`, `{"schedule":"smooth","later":{}}`)
+	random, err := policytest.Parse(Name, `{}`)
+	require.NoError(t, err)
+	smooth, err := policytest.Parse(Name, `{"schedule":"smooth"}`)
+	require.NoError(t, err)
+	require.NotEqual(t, random, smooth)
+}
+
+func TestConfig_ServiceConfigIsTakenByGRPC(t *testing.T) {
+	policytest.RequireServiceConfig(t, Name, Config{}.ServiceConfig(), `{}`)
+	policytest.RequireServiceConfig(t, Name, Config{Schedule: Random}.ServiceConfig(), `{"schedule":"random"}`)
+	policytest.RequireServiceConfig(t, Name, Config{Schedule: Smooth}.ServiceConfig(), `{"schedule":"smooth"}`)
+}
+
+func TestNewPickerBuilder_PickersReturnTheRefusal(t *testing.T) {
+	picker := NewPickerBuilder(Config{Schedule: "wrr"}).Build(policytest.BuildInfo(policytest.Alike(2)...))
+	policytest.RequireBuildersRefusal(t, Name, picker, `schedule: got "wrr", want "random" or "smooth"`)
+}
+
+func FuzzParseConfig(f *testing.F) {
+	for _, seed := range []string{`{}`, `null`, ``, `[]`, `{`, `{"schedule":"smooth"}`, `{"SCHEDULE":"random","a":1}`} {
+		f.Add(seed)
+	}
+	for _, bad := range badConfigs {
+		f.Add(bad.JSON)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if _, err := policytest.Parse(Name, text); err != nil {
+			policytest.RequireRefusalFitsALine(t, err)
+			return
+		}
+		cfg := defaults
+		if strings.TrimSpace(text) != "" {
+			require.NoError(t, json.Unmarshal([]byte(text), &cfg))
+		}
+		require.Contains(t, []string{Random, Smooth}, cfg.Schedule)
+		policytest.RequireSame(t, Name, text, policytest.PolicyConfig(t, Name, cfg.ServiceConfig()))
+	})
+}

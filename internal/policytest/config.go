@@ -1,0 +1,109 @@
+package policytest
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/serviceconfig"
+)
+
+// Parse reads a policy's config the way gRPC does.
+func Parse(policy, text string) (serviceconfig.LoadBalancingConfig, error) {
+	parser, ok := balancer.Get(policy).(balancer.ConfigParser)
+	if !ok {
+		return nil, fmt.Errorf("%s takes no config", policy)
+	}
+	return parser.ParseConfig(json.RawMessage(text))
+}
+
+// Refused is a config that a policy must refuse.
+type Refused struct {
+	Name string
+	JSON string
+	Want string // the message after the policy's name
+}
+
+// RequireRefused checks that policy refuses each config with the message that
+// is wanted, and those that no policy can take.
+func RequireRefused(t *testing.T, policy string, cases ...Refused) {
+	t.Helper()
+	for _, tc := range append([]Refused{
+		{"array", `[]`, "config: got array, want a JSON object"},
+		{"string", `"random"`, "config: got string, want a JSON object"},
+		{"number", `7`, "config: got number, want a JSON object"},
+		{"bool", `true`, "config: got bool, want a JSON object"},
+		{"truncated", `{"a":`, "config is not valid JSON: unexpected end of JSON input"},
+		{"not JSON", `choices: 2`, "config is not valid JSON: invalid character 'c' looking for beginning of value"},
+		{"two objects", `{} {}`, "config is not valid JSON: invalid character '{' after top-level value"},
+	}, cases...) {
+		t.Run(tc.Name, func(t *testing.T) {
+			config, err := Parse(policy, tc.JSON)
+			require.EqualError(t, err, policy+": "+tc.Want)
+			require.Nil(t, config)
+		})
+	}
+}
+
+// RequireSame checks that policy takes all of the configs and reads the same
+// out of them.
+func RequireSame(t *testing.T, policy string, configs ...string) {
+	t.Helper()
+	want, err := Parse(policy, configs[0])
+	require.NoError(t, err)
+	for _, text := range configs[1:] {
+		got, err := Parse(policy, text)
+		require.NoErrorf(t, err, "config %q", text)
+		require.Equalf(t, want, got, "config %q", text)
+	}
+}
+
+// PolicyConfig returns the policy's own part of a service config that chooses it.
+func PolicyConfig(tb testing.TB, policy, serviceConfig string) string {
+	tb.Helper()
+	var sc struct {
+		LoadBalancingConfig []map[string]json.RawMessage `json:"loadBalancingConfig"`
+	}
+	require.NoError(tb, json.Unmarshal([]byte(serviceConfig), &sc))
+	require.Len(tb, sc.LoadBalancingConfig, 1)
+	require.Contains(tb, sc.LoadBalancingConfig[0], policy)
+	return string(sc.LoadBalancingConfig[0][policy])
+}
+
+// RequireServiceConfig checks that gRPC takes serviceConfig for a channel and
+// that policy reads the same out of it as out of config.
+func RequireServiceConfig(t *testing.T, policy, serviceConfig, config string) {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///localhost:1",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultServiceConfig(serviceConfig))
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	RequireSame(t, policy, config, PolicyConfig(t, policy, serviceConfig))
+}
+
+// RequireBuildersRefusal checks that every pick returns the refusal of a bad
+// config: one line that begins with the policy's name and says want.
+func RequireBuildersRefusal(t *testing.T, policy string, picker balancer.Picker, want string) {
+	t.Helper()
+	for range 2 {
+		result, err := picker.Pick(balancer.PickInfo{Ctx: t.Context()})
+		require.ErrorContains(t, err, want)
+		require.True(t, strings.HasPrefix(err.Error(), policy+": "), err)
+		require.Nil(t, result.SubConn)
+	}
+}
+
+// RequireRefusalFitsALine checks that an error does not carry a whole bad
+// config into a log.
+func RequireRefusalFitsALine(t *testing.T, err error) {
+	t.Helper()
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "\n")
+	require.Less(t, len(err.Error()), 400)
+}
