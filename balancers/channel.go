@@ -231,9 +231,7 @@ func (c *channel) publishLocked() {
 	case connectivity.Ready:
 		start := time.Now()
 		picker = c.policy.build(c.snapshotLocked())
-		if len(c.sorted) > shortList {
-			c.pace.start(picker, time.Since(start), c.rested)
-		}
+		c.pace.built(picker, len(c.sorted), time.Since(start), c.rested)
 	case connectivity.TransientFailure:
 		picker = base.NewErrPicker(c.failureLocked())
 	default:

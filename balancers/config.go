@@ -29,7 +29,13 @@ type parsed[C any] struct {
 	serviceconfig.LoadBalancingConfig
 	name string // of the policy it was parsed for; C alone would not tell
 	cfg  C
+	text json.RawMessage
 }
+
+// MarshalJSON returns the text that was parsed. Some parents, such as
+// random_subsetting_experimental, write their child's config out again and have
+// it parsed once more on the way down.
+func (p *parsed[C]) MarshalJSON() ([]byte, error) { return p.text, nil }
 
 // parse reads a policy's JSON over a copy of its defaults. Errors name the
 // policy and the field. Unknown fields are ignored, as gRPC requires for the

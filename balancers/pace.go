@@ -27,11 +27,15 @@ type pace struct {
 	guard   *guard          // around it, nil until a backend leaves
 }
 
-// start begins the pause after a build, at whose end rested is called.
-func (p *pace) start(built balancer.Picker, took time.Duration, rested func()) {
+// built takes note of a build that has just been made of so many endpoints. If
+// they are many a pause begins, at whose end rested is called.
+func (p *pace) built(picker balancer.Picker, endpoints int, took time.Duration, rested func()) {
 	p.stop()
-	pause := max(minPause, pauseCost*took)
-	*p = pace{resting: true, picker: built, timer: time.AfterFunc(pause, rested)}
+	*p = pace{picker: picker}
+	if endpoints > shortList {
+		p.resting = true
+		p.timer = time.AfterFunc(max(minPause, pauseCost*took), rested)
+	}
 }
 
 // rest ends the pause and tells whether a build is owed.

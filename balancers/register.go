@@ -3,6 +3,7 @@ package balancers
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/serviceconfig"
@@ -45,7 +46,10 @@ func (b builder[C]) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalanci
 	if err != nil {
 		return nil, err
 	}
-	return &parsed[C]{name: b.name, cfg: cfg}, nil
+	if len(text) == 0 {
+		text = json.RawMessage("{}")
+	}
+	return &parsed[C]{name: b.name, cfg: cfg, text: slices.Clone(text)}, nil
 }
 
 func (b builder[C]) Build(cc balancer.ClientConn, _ balancer.BuildOptions) balancer.Balancer {
