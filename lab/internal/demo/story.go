@@ -1,0 +1,136 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// The promised times, with room for a busy machine.
+const (
+	followLimit = 2 * time.Second
+	leaseLimit  = leaseTTL + 3*time.Second // etcd looks for leases that ran out twice a second
+	returnLimit = 10 * time.Second         // from etcd's return to a change that arrives
+	etcdAway    = 3 * time.Second
+)
+
+// step is one change, and what is promised of it beside that no call fails.
+type step struct {
+	what  string
+	about string // the server that changes, "" for none
+	// do makes the change, and tells since when the clients could know of it.
+	do func(ctx context.Context) (since time.Time, err error)
+	// followed tells when the client followed, zero while it has not; nil if there is nothing to follow.
+	followed func(c *client) time.Time
+	within   time.Duration // promised of followed
+	lasts    time.Duration // how long to look on at least
+
+	connections  int     // that each client makes
+	mayFail      int     // calls
+	strays       float64 // share of the keys that may move although they have nothing to do with the server
+	nothingAfter bool    // the server gets no call once the clients have followed
+	tellShares   bool
+}
+
+// membershipStrays is for changes of the membership or of a weight, where no
+// hash can let all other keys be. A server that is only down or drains moves its own.
+const membershipStrays = 0.10
+
+func (d *demo) steps() []step {
+	heavier, leaver, victim := d.fleet.get("south-1"), d.fleet.get("north-2"), d.fleet.get("south-3")
+	newcomer := serverConfig{Name: "north-4", Zone: "north", Weight: 4}
+	var killedAt time.Time
+	return []step{
+		d.weightStep(heavier, 8, "south-1 changes its weight from 1 to 8"),
+		{
+			what: "north-2 drains: it takes no new calls", about: leaver.Name, nothingAfter: true,
+			do:       func(ctx context.Context) (time.Time, error) { return time.Now(), d.fleet.drain(ctx, leaver) },
+			followed: untilLast(leaver.Name, onList(leaver.addr, func(l listed) bool { return l.Draining })),
+		},
+		{
+			what: "north-2 leaves: its key goes, then it ends", about: leaver.Name, nothingAfter: true, strays: membershipStrays,
+			do:       func(context.Context) (time.Time, error) { return time.Now(), leaver.process.Stop(stopTimeout) },
+			followed: onList(leaver.addr, func(l listed) bool { return !l.present }),
+		},
+		{
+			what: "south-3 is killed (SIGKILL)", about: victim.Name, nothingAfter: true, mayFail: callers * len(d.clients),
+			do: func(context.Context) (time.Time, error) {
+				killedAt = time.Now()
+				return killedAt, d.fleet.kill(victim)
+			},
+			followed: untilLast(victim.Name, func(c *client) time.Time { return c.conns.endedAt(victim.addr) }),
+		},
+		{
+			what: "the lease of south-3 runs out, after its death", about: victim.Name, nothingAfter: true, strays: membershipStrays,
+			do:       func(context.Context) (time.Time, error) { return killedAt, nil },
+			followed: onList(victim.addr, func(l listed) bool { return !l.present }), within: leaseLimit,
+		},
+		{
+			what: "north-4 joins with weight 4", about: newcomer.Name, connections: 1, strays: membershipStrays, tellShares: true,
+			do: func(ctx context.Context) (time.Time, error) {
+				// Counted from the moment the process is started: it has to register first.
+				return time.Now(), d.fleet.start(ctx, newcomer)
+			},
+			followed: func(c *client) time.Time { first, _ := c.tally.server(newcomer.Name); return first },
+		},
+	}
+}
+
+// etcdSteps are for an etcd that may be killed.
+func (d *demo) etcdSteps() []step {
+	changes := d.fleet.get("south-1")
+	back := d.weightStep(changes, 2, "etcd is back; south-1 changes its weight to 2")
+	back.within = returnLimit
+	change := back.do
+	back.do = func(ctx context.Context) (time.Time, error) {
+		if err := d.store.own.Restart(); err != nil {
+			return time.Time{}, err
+		}
+		return change(ctx)
+	}
+	return []step{
+		{
+			what: fmt.Sprintf("etcd is killed (SIGKILL) and stays away %.0f s", etcdAway.Seconds()), lasts: etcdAway,
+			do: func(context.Context) (time.Time, error) { return time.Now(), d.store.own.Kill() },
+		},
+		back,
+	}
+}
+
+func (d *demo) weightStep(s *server, weight uint32, what string) step {
+	return step{
+		what: what, about: s.Name, strays: membershipStrays, tellShares: true,
+		do:       func(ctx context.Context) (time.Time, error) { return time.Now(), s.update(ctx, weight) },
+		followed: onList(s.addr, func(l listed) bool { return l.Weight == weight }),
+	}
+}
+
+// tellStory is the second part.
+func (d *demo) tellStory(ctx context.Context) error {
+	d.page.storyHead(
+		fmt.Sprintf("Promised: the clients follow within %v, no call fails, and no connection is made, but for these:", followLimit),
+		fmt.Sprintf("  - a process that is killed takes with it the calls it was working on: at most one of each caller, %d in all;", callers*len(d.clients)),
+		fmt.Sprintf("  - its key stays until its lease of %v has run out (within %v), but no call is sent to it meanwhile;", leaseTTL, leaseLimit),
+		"  - a server that joins costs each client one connection;",
+		fmt.Sprintf("  - while etcd is away the clients keep their list; once it is back they follow again within %v.", returnLimit),
+		"After each step the shares are held against the weights again, as in part 1.",
+	)
+	number := 0
+	tell := func(steps []step) error {
+		for _, s := range steps {
+			number++
+			if err := d.tell(ctx, number, s); err != nil {
+				return fmt.Errorf("step %d: %s: %w", number, s.what, err)
+			}
+		}
+		return nil
+	}
+	if err := tell(d.steps()); err != nil {
+		return err
+	}
+	if d.store.own == nil {
+		d.page.skipped(number+1, "etcd is killed and restarted", "this etcd is yours")
+		return nil
+	}
+	return tell(d.etcdSteps())
+}

@@ -1,0 +1,47 @@
+package localetcd
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+	"google.golang.org/grpc"
+)
+
+// etcd is one member in this process.
+type etcd struct {
+	*embed.Etcd
+	grpc *grpc.Server
+}
+
+// startEtcd returns when the member serves.
+func startEtcd(m member) (*etcd, error) {
+	e := &etcd{}
+	config := m.embedConfig()
+	config.ServiceRegister = func(s *grpc.Server) { e.grpc = s }
+	var err error
+	e.Etcd, err = embed.StartEtcd(config)
+	if err != nil {
+		return nil, fmt.Errorf("localetcd: start: %w", err)
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+		return e, nil
+	case err = <-e.Err():
+	case <-e.Server.StopNotify():
+		err = errors.New("stopped by itself")
+	case <-time.After(startTimeout):
+		err = fmt.Errorf("not ready after %v", startTimeout)
+	}
+	e.close()
+	return nil, fmt.Errorf("localetcd: start: %w", err)
+}
+
+// close cuts the clients off first: etcd would wait five seconds for their watches.
+func (e *etcd) close() {
+	if e.grpc != nil {
+		e.grpc.Stop()
+	}
+	e.Close()
+}
