@@ -20,6 +20,7 @@ const (
 	fadePerDraw    = 1.0 / 256 // the same for failures where no clock is read
 	minSuccess     = 0.02      // successes are taken to be at least this share
 	probeSeconds   = 1.0       // how long an unmeasured endpoint is given for its first answer
+	alike          = 1.5       // latencies within this factor of the reference are taken for it
 )
 
 // endpoint is what one channel knows of one endpoint. It outlives the pickers
@@ -28,7 +29,7 @@ type endpoint struct {
 	load     *balancers.Load
 	latency  estimate      // of successful calls, in nanoseconds; 0 while unmeasured
 	failures estimate      // the share of calls that failed, 0 to 1
-	probe    atomic.Uint32 // the tick of the last call given to it while unmeasured
+	probe    atomic.Uint32 // the tick of the last call given to it while unmeasured, 0 before any
 	absent   bool          // took no calls at the last build; only builds look at it
 }
 
@@ -39,15 +40,25 @@ func (e *endpoint) forget() {
 	e.failures.reset()
 }
 
-// latencyAt returns the latency to reckon with, in nanoseconds: the estimate,
-// relaxed towards the reference while no samples came. What is not measured
-// counts as average.
-func (e *endpoint) latencyAt(now tick, reference float64) (latency float64, measured bool) {
+// slownessAt returns how the endpoint's latency compares with the reference: 1
+// for one that is about as fast, or has not been measured, more for a slower
+// one. The estimate relaxes towards the reference while no samples come. Small
+// differences do not count: they are mostly chance, and at rest, when there is
+// no queue to look at, they alone would decide instead of the weights.
+func (e *endpoint) slownessAt(now tick, reference float64) (slowness float64, measured bool) {
 	value, at := e.latency.load()
 	if value == 0 {
-		return max(reference, 1), false
+		return 1, false
 	}
-	return reference + (value-reference)*fade(at.secondsTo(now)/fadeSeconds), true
+	ratio := 1 + (value/reference-1)*fade(at.secondsTo(now)/fadeSeconds)
+	switch {
+	case ratio > alike:
+		return ratio / alike, true
+	case ratio < 1/alike:
+		return ratio * alike, true
+	default:
+		return 1, true
+	}
 }
 
 func (e *endpoint) measured() bool {
@@ -58,8 +69,12 @@ func (e *endpoint) measured() bool {
 // probing reports whether the endpoint was given a call not long ago, which is
 // not back yet.
 func (e *endpoint) probing(inFlight int64, now tick) bool {
-	return inFlight > 0 && tick(e.probe.Load()).secondsTo(now) < probeSeconds
+	probe := tick(e.probe.Load())
+	return inFlight > 0 && probe != 0 && probe.secondsTo(now) < probeSeconds
 }
+
+// probed notes that a call was given to it at now.
+func (e *endpoint) probed(now tick) { e.probe.Store(uint32(max(now, 1))) }
 
 // failuresAt returns the share of failures, faded since the last call.
 func (e *endpoint) failuresAt(now tick) float64 {

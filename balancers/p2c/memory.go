@@ -43,7 +43,7 @@ func (m *memory) update(members []balancers.Backend) {
 		if e.absent && b.SubConn != nil {
 			e.forget()
 		}
-		e.absent = b.SubConn == nil
+		e.absent = b.SubConn == nil && !b.Attrs.Draining
 		m.endpoints[b.Load] = e
 	}
 }

@@ -69,7 +69,7 @@ func (p *picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
 		p.draw(&c)
 	}
 	if p.timed && !c.best.measured() {
-		c.best.probe.Store(uint32(c.now))
+		c.best.probed(c.now)
 	}
 	return balancer.PickResult{SubConn: c.best.subConn, Done: p.memory.begin(c.best.endpoint, p.timed, now)}, nil
 }
@@ -125,15 +125,15 @@ type view struct {
 }
 
 // costOf is the square of the score, which orders backends alike and saves the
-// root: latency × (1 + in flight ÷ relative weight)² × (1 − failures)^−4.
+// root: slowness × (1 + in flight ÷ relative weight)² × (1 − failures)^−4.
 func (v *view) costOf(n *node) (cost float64, failing bool) {
 	inFlight := n.load.InFlight()
 	queue := 1 + float64(inFlight)*n.perWeight
 	cost = queue * queue
 	var failures float64
 	if v.timed {
-		latency, measured := n.latencyAt(v.now, v.reference)
-		cost *= latency
+		slowness, measured := n.slownessAt(v.now, v.reference)
+		cost *= slowness
 		if !measured && n.probing(inFlight, v.now) {
 			cost *= probePenalty
 		}

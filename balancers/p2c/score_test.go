@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
 
+	"github.com/steelyard-go/steelyard/attrs"
 	"github.com/steelyard-go/steelyard/balancers/p2c"
 	"github.com/steelyard-go/steelyard/balancertest"
 )
@@ -34,12 +35,18 @@ type traffic struct {
 }
 
 func newTraffic(cfg p2c.Config, servers ...*server) *traffic {
+	return newWeightedTraffic(cfg, make([]uint32, len(servers)), servers...)
+}
+
+func newWeightedTraffic(cfg p2c.Config, weights []uint32, servers ...*server) *traffic {
 	tr := &traffic{servers: make(map[string]*server), random: rand.New(rand.NewPCG(1, 2))}
 	ready := make(map[balancer.SubConn]base.SubConnInfo)
 	for i, s := range servers {
 		addr := fmt.Sprintf("10.0.0.%d:80", i)
 		tr.servers[addr] = s
-		ready[balancertest.NewSubConn(addr)] = base.SubConnInfo{Address: resolver.Address{Addr: addr}}
+		ready[balancertest.NewSubConn(addr)] = base.SubConnInfo{
+			Address: attrs.SetAddress(resolver.Address{Addr: addr}, attrs.Attrs{Weight: weights[i]}),
+		}
 	}
 	tr.picker = p2c.NewPickerBuilder(cfg).Build(base.PickerBuildInfo{ReadySCs: ready})
 	return tr
@@ -106,6 +113,20 @@ func TestScore_SlowBackendGetsFewCallsAndRecovers(t *testing.T) {
 		tr.run(t, 25*time.Second, time.Millisecond)
 		require.Greater(t, tr.run(t, 5*time.Second, time.Millisecond)[slow], 0.08, "0.8 of its fair share after 25 s")
 	})
+}
+
+func TestScore_SharesAtRestAreTheWeights(t *testing.T) {
+	for _, load := range []string{p2c.Latency, p2c.Requests} {
+		synctest.Test(t, func(t *testing.T) {
+			servers := []*server{{took: 5 * time.Millisecond}, {took: 5 * time.Millisecond}, {took: 5 * time.Millisecond}}
+			tr := newWeightedTraffic(p2c.Config{Load: load}, []uint32{1, 2, 4}, servers...)
+			tr.run(t, time.Second, 10*time.Millisecond)
+			shares := tr.run(t, 100*time.Second, 10*time.Millisecond) // one call at a time
+			for i, want := range []float64{1. / 7, 2. / 7, 4. / 7} {
+				require.InDeltaf(t, want, shares[servers[i]], 0.03, "load %s, server %d", load, i)
+			}
+		})
+	}
 }
 
 func TestScore_UnmeasuredGetsOneCallAtATime(t *testing.T) {

@@ -47,29 +47,31 @@ func TestPicker_CountsDifferByAtMostOne(t *testing.T) {
 }
 
 func TestPicker_ParallelCountsDifferByAtMostOne(t *testing.T) {
-	const n, workers, each = 7, 8, 1001
-	c := policytest.Channel(t, roundrobin.Name, "", policytest.Alike(n)...)
-	picker := c.Picker()
-	sent := make([]map[string]int, workers)
+	const n, workers, each = 7, 8, 200_001
+	picker := policytest.Channel(t, roundrobin.Name, "", policytest.Alike(n)...).Picker()
+	sent := make([]map[balancer.SubConn]int, workers)
+	start := make(chan struct{})
 	var wg sync.WaitGroup
 	for w := range workers {
-		sent[w] = make(map[string]int)
+		sent[w] = make(map[balancer.SubConn]int)
 		wg.Go(func() {
+			<-start
 			for range each {
 				result, err := picker.Pick(balancer.PickInfo{Ctx: t.Context()})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				sent[w][fmt.Sprint(result.SubConn)]++
+				sent[w][result.SubConn]++
 			}
 		})
 	}
+	close(start)
 	wg.Wait()
 	counts := make(map[string]int)
 	for _, own := range sent {
-		for addr, count := range own {
-			counts[addr] += count
+		for sc, count := range own {
+			counts[fmt.Sprint(sc)] += count
 		}
 	}
 	requireEven(t, n, counts)

@@ -3,6 +3,7 @@ package policytest
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -54,13 +55,22 @@ func RequireRefused(t *testing.T, policy string, cases ...Refused) {
 // out of them.
 func RequireSame(t *testing.T, policy string, configs ...string) {
 	t.Helper()
-	want, err := Parse(policy, configs[0])
-	require.NoError(t, err)
+	want := Read(t, policy, configs[0])
 	for _, text := range configs[1:] {
-		got, err := Parse(policy, text)
-		require.NoErrorf(t, err, "config %q", text)
-		require.Equalf(t, want, got, "config %q", text)
+		require.Equalf(t, want, Read(t, policy, text), "config %q", text)
 	}
+}
+
+// Read returns what policy reads out of a config that it must take, printed:
+// the type that carries a config from ParseConfig to the policy is the frame's
+// secret.
+func Read(tb testing.TB, policy, text string) string {
+	tb.Helper()
+	config, err := Parse(policy, text)
+	require.NoErrorf(tb, err, "config %q", text)
+	cfg := reflect.ValueOf(config).Elem().FieldByName("cfg")
+	require.Truef(tb, cfg.IsValid(), "%T has no field cfg any more", config)
+	return fmt.Sprintf("%+v", cfg)
 }
 
 // PolicyConfig returns the policy's own part of a service config that chooses it.

@@ -129,5 +129,5 @@ func RequireAllocs(t *testing.T, want float64, pick func()) {
 	if raceEnabled {
 		t.Skip("a sync.Pool drops what it holds under the race detector")
 	}
-	require.Equal(t, want, testing.AllocsPerRun(1000, pick)) //nolint:testifylint // whole numbers
+	require.Equal(t, want, testing.AllocsPerRun(1000, pick))
 }

@@ -1,5 +1,3 @@
-//go:build outlier
-
 package e2e
 
 import (

@@ -51,11 +51,11 @@ func (c *policyClient) awaitShare(t *testing.T, server *policyServer, share floa
 	for call := 0; ; call++ {
 		addr, err := c.call(ctx)
 		require.NoError(t, err)
-		slot := &ring[call%window]
-		if *slot {
+		if ring[call%window] {
 			hits--
 		}
-		if *slot = addr == server.addr; *slot {
+		ring[call%window] = addr == server.addr
+		if ring[call%window] {
 			hits++
 		}
 		if call >= window && (float64(hits)/window > share) == upwards {

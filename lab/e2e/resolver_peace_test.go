@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/namespace"
+	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -142,10 +143,14 @@ func TestResolver_QuietEtcdIsNoSilence(t *testing.T) {
 	require.Never(t, func() bool { return len(h.logged("degraded")) > 0 }, 12*time.Second, 200*time.Millisecond)
 }
 
-// One transaction of etcd takes 128 operations, one page of a list 1,000 keys.
+// The client takes 32 KiB a message, less than a page of 1,000 keys: asked for
+// in smaller ones, the list gets through all the same.
 func TestResolver_ManyEndpointsInPages(t *testing.T) {
-	const services, batch = 2500, 100
-	client := localetcd.Start(t).Client()
+	const services, batch = 2500, 100 // one transaction of etcd takes 128 operations
+	etcd := localetcd.Start(t)
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{etcd.Addr()}, MaxCallRecvMsgSize: 32 << 10, Logger: zap.NewNop()})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = client.Close() })
 	for first := 0; first < services; first += batch {
 		var puts []clientv3.Op
 		for i := first; i < first+batch; i++ {
