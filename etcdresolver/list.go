@@ -1,0 +1,80 @@
+package etcdresolver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// defaultPage is how many keys are asked for at a time.
+	defaultPage = 1000
+	// maxListTries bounds how often one list starts over.
+	maxListTries = 5
+)
+
+// store is the part of an etcd client that the loop needs.
+type store interface {
+	Get(ctx context.Context, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error)
+	Watch(ctx context.Context, key string, opts ...clientv3.OpOption) clientv3.WatchChan
+	RequestProgress(ctx context.Context) error
+	Endpoints() []string
+}
+
+// lister reads all keys under a prefix as of one revision, in pages.
+type lister struct {
+	store  store
+	prefix string
+	page   int64
+}
+
+// list returns the keys and the revision they are of. Each page has the timeout
+// of its own: a list of any size gets through as long as etcd answers.
+func (l *lister) list(ctx context.Context, timeout time.Duration) (kvs []*mvccpb.KeyValue, revision int64, err error) {
+	for range maxListTries {
+		kvs, revision, err = l.try(ctx, timeout)
+		switch {
+		case errors.Is(err, rpctypes.ErrCompacted): // between two pages
+		case tooLarge(err) && l.page > 1:
+			l.page = max(l.page/8, 1)
+		default:
+			return kvs, revision, err
+		}
+	}
+	return nil, 0, err
+}
+
+func (l *lister) try(ctx context.Context, timeout time.Duration) (kvs []*mvccpb.KeyValue, revision int64, err error) {
+	next, end := l.prefix, clientv3.GetPrefixRangeEnd(l.prefix)
+	for more := true; more; {
+		page, err := l.get(ctx, timeout, next, clientv3.WithRange(end), clientv3.WithLimit(l.page), clientv3.WithRev(revision))
+		if err != nil {
+			return nil, 0, err
+		}
+		if revision == 0 {
+			revision = page.Header.Revision
+		}
+		kvs = append(kvs, page.Kvs...)
+		if more = page.More && len(page.Kvs) > 0; more {
+			next = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+		}
+	}
+	return kvs, revision, nil
+}
+
+func (l *lister) get(ctx context.Context, timeout time.Duration, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return l.store.Get(ctx, key, opts...)
+}
+
+// tooLarge reports whether an answer exceeded the client's limit for messages.
+// What etcd itself says with this code comes as an rpctypes.EtcdError, which is
+// no status.
+func tooLarge(err error) bool { return status.Code(err) == codes.ResourceExhausted }

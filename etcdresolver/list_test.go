@@ -1,0 +1,108 @@
+package etcdresolver
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+func filledEtcd(n int) *fakeEtcd {
+	etcd := newFakeEtcd()
+	for i := range n {
+		etcd.put(fmt.Sprintf("payments/%04d", i), addrA)
+	}
+	etcd.put("payments-eu/x", addrA)
+	etcd.put("payments0", addrA)
+	return etcd
+}
+
+func TestLister_PagesAreOfOneRevision(t *testing.T) {
+	etcd := filledEtcd(25)
+	want := etcd.now()
+	etcd.onGet = func(n int, op clientv3.Op) error {
+		require.EqualValues(t, 10, op.Limit())
+		if n > 1 {
+			require.Equal(t, want, op.Rev())
+			etcd.put(fmt.Sprintf("payments/9%d", n), addrA) // not part of this list
+		}
+		return nil
+	}
+	l := lister{store: etcd, prefix: "payments/", page: 10}
+	kvs, revision, err := l.list(t.Context(), time.Second)
+	require.NoError(t, err)
+	require.Equal(t, want, revision)
+	require.Len(t, kvs, 25)
+	for i, kv := range kvs {
+		require.Equal(t, fmt.Sprintf("payments/%04d", i), string(kv.Key))
+	}
+	require.Equal(t, 3, etcd.gets)
+}
+
+func TestLister_FullLastPageEndsTheList(t *testing.T) {
+	etcd := filledEtcd(20)
+	l := lister{store: etcd, prefix: "payments/", page: 10}
+	kvs, _, err := l.list(t.Context(), time.Second)
+	require.NoError(t, err)
+	require.Len(t, kvs, 20)
+	require.Equal(t, 2, etcd.gets)
+}
+
+func TestLister_CompactionBetweenPagesStartsOver(t *testing.T) {
+	etcd := filledEtcd(25)
+	etcd.onGet = func(n int, _ clientv3.Op) error {
+		if n == 2 {
+			etcd.compact(etcd.put("payments/new", addrB))
+		}
+		return nil
+	}
+	l := lister{store: etcd, prefix: "payments/", page: 10}
+	kvs, revision, err := l.list(t.Context(), time.Second)
+	require.NoError(t, err)
+	require.Len(t, kvs, 26)
+	require.Equal(t, etcd.now(), revision)
+	require.Equal(t, 2+3, etcd.gets)
+}
+
+func TestLister_EndlessCompactionIsAnError(t *testing.T) {
+	etcd := filledEtcd(25)
+	etcd.onGet = func(_ int, op clientv3.Op) error {
+		if op.Rev() > 0 {
+			return rpctypes.ErrCompacted
+		}
+		return nil
+	}
+	l := lister{store: etcd, prefix: "payments/", page: 10}
+	_, _, err := l.list(t.Context(), time.Second)
+	require.ErrorIs(t, err, rpctypes.ErrCompacted)
+	require.Equal(t, 2*maxListTries, etcd.gets)
+}
+
+func TestLister_TooLargeAPageIsAskedForInSmallerOnes(t *testing.T) {
+	etcd := filledEtcd(25)
+	etcd.onGet = func(_ int, op clientv3.Op) error {
+		if op.Limit() > 5 {
+			return status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)")
+		}
+		return nil
+	}
+	l := lister{store: etcd, prefix: "payments/", page: 1000}
+	kvs, _, err := l.list(t.Context(), time.Second)
+	require.NoError(t, err)
+	require.Len(t, kvs, 25)
+	require.LessOrEqual(t, l.page, int64(5), "remembered for the next list")
+}
+
+func TestLister_AnOverloadedEtcdIsNotAskedAgainAtOnce(t *testing.T) {
+	etcd := filledEtcd(1)
+	etcd.failGets(rpctypes.ErrTooManyRequests) // the same code as a page that is too large
+	l := lister{store: etcd, prefix: "payments/", page: 10}
+	_, _, err := l.list(t.Context(), time.Second)
+	require.ErrorIs(t, err, rpctypes.ErrTooManyRequests)
+	require.Equal(t, 1, etcd.gets)
+}

@@ -1,0 +1,210 @@
+package etcdresolver
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/grpc/resolver"
+
+	"github.com/steelyard-go/steelyard/attrs"
+	"github.com/steelyard-go/steelyard/etcdregistry"
+)
+
+// member is one registration with a good value. It is immutable.
+type member struct {
+	key      string
+	created  int64 // the revision at which the key came to be
+	addr     string
+	attrs    attrs.Attrs
+	endpoint resolver.Endpoint // made once: every update of every channel uses it
+}
+
+func newMember(kv *mvccpb.KeyValue, inst etcdregistry.Instance) *member {
+	endpoint := resolver.Endpoint{Addresses: []resolver.Address{{Addr: inst.Addr}}}
+	return &member{
+		key:      string(kv.Key),
+		created:  kv.CreateRevision,
+		addr:     inst.Addr,
+		attrs:    inst.Attrs,
+		endpoint: attrs.Set(endpoint, inst.Attrs),
+	}
+}
+
+// says reports whether m tells a channel the same as o.
+func (m *member) says(o *member) bool { return m.addr == o.addr && m.attrs.Equal(o.attrs) }
+
+// bySpeaker orders members with one address, the one to go by first: one that
+// does not drain, then the newest key, because the older ones are most likely
+// left behind by a process that died.
+func bySpeaker(a, b *member) int {
+	if a.attrs.Draining != b.attrs.Draining {
+		if a.attrs.Draining {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(cmp.Compare(b.created, a.created), cmp.Compare(a.key, b.key))
+}
+
+// entry is what is known of one key.
+type entry struct {
+	created int64
+	good    *member // of the last good value; nil before there was one
+	refused int64   // the revision of the last value refused, 0 when none was
+	why     error   // why it was
+}
+
+// table turns keys and values into the list of a service, one member per
+// address, sorted by address. A change costs work for the keys it names; only
+// [table.refresh] copies the list.
+type table struct {
+	prefix  string
+	decode  Decoder
+	refused func(refusal) // called once for each revision of a key that is refused
+	entries map[string]entry
+	byAddr  map[string][]*member // the members with that address, one for almost all
+	touched map[string]struct{}  // addresses to look at in the next refresh
+	list    []*member
+}
+
+// refusal is a value that the decoder did not take.
+type refusal struct {
+	key      string
+	revision int64
+	kept     bool // the last good value of the key stays in force
+	why      error
+}
+
+func newTable(prefix string, decode Decoder, refused func(refusal)) *table {
+	return &table{
+		prefix:  prefix,
+		decode:  decode,
+		refused: refused,
+		entries: make(map[string]entry),
+		byAddr:  make(map[string][]*member),
+		touched: make(map[string]struct{}),
+	}
+}
+
+// owns reports whether key is a direct child of the service.
+func (t *table) owns(key string) bool {
+	id, ok := strings.CutPrefix(key, t.prefix)
+	return ok && id != "" && !strings.Contains(id, "/")
+}
+
+// put takes in what stands under a key. A value that is refused leaves the last
+// good value of this key in force.
+func (t *table) put(kv *mvccpb.KeyValue) {
+	key := string(kv.Key)
+	if !t.owns(key) {
+		return
+	}
+	e := t.entries[key]
+	if e.created != kv.CreateRevision { // deleted and made anew unseen: nothing of the old key counts
+		t.delete(key)
+		e = entry{created: kv.CreateRevision}
+	}
+	inst, err := t.decode(key, kv.Value)
+	if err == nil && inst.Addr == "" {
+		err = fmt.Errorf("etcd key %q: the decoder returned an instance without an address", key)
+	}
+	if err != nil {
+		if e.refused != kv.ModRevision {
+			t.refused(refusal{key: key, revision: kv.ModRevision, kept: e.good != nil, why: err})
+		}
+		e.refused, e.why = kv.ModRevision, err
+	} else if fresh := newMember(kv, inst); e.good == nil || !e.good.says(fresh) {
+		t.drop(e.good)
+		t.add(fresh)
+		e.good = fresh
+	}
+	t.entries[key] = e
+}
+
+// delete forgets a key.
+func (t *table) delete(key string) {
+	if e, ok := t.entries[key]; ok {
+		delete(t.entries, key)
+		t.drop(e.good)
+	}
+}
+
+// replace takes in a full list: keys that are not in it are deleted.
+func (t *table) replace(kvs []*mvccpb.KeyValue) {
+	stay := make(map[string]struct{}, len(kvs))
+	for _, kv := range kvs {
+		stay[string(kv.Key)] = struct{}{}
+		t.put(kv)
+	}
+	for key := range t.entries {
+		if _, ok := stay[key]; !ok {
+			t.delete(key)
+		}
+	}
+}
+
+func (t *table) add(m *member) {
+	t.byAddr[m.addr] = append(t.byAddr[m.addr], m)
+	t.touched[m.addr] = struct{}{}
+}
+
+func (t *table) drop(m *member) {
+	if m == nil {
+		return
+	}
+	left := slices.DeleteFunc(t.byAddr[m.addr], func(o *member) bool { return o == m })
+	if t.byAddr[m.addr] = left; len(left) == 0 {
+		delete(t.byAddr, m.addr)
+	}
+	t.touched[m.addr] = struct{}{}
+}
+
+// refresh returns the list as of now. It does not modify the lists it returned
+// before, and a member that says the same as before is the same pointer.
+func (t *table) refresh() []*member {
+	if len(t.touched) == 0 {
+		return t.list
+	}
+	next := make([]*member, 0, len(t.list)+len(t.touched))
+	rest := t.list
+	for _, addr := range slices.Sorted(maps.Keys(t.touched)) {
+		at, found := slices.BinarySearchFunc(rest, addr, func(m *member, addr string) int { return cmp.Compare(m.addr, addr) })
+		next = append(next, rest[:at]...)
+		rest = rest[at:]
+		var before *member
+		if found {
+			before, rest = rest[0], rest[1:]
+		}
+		if same := t.byAddr[addr]; len(same) > 0 {
+			now := slices.MinFunc(same, bySpeaker)
+			if before != nil && before.says(now) {
+				now = before
+			}
+			next = append(next, now)
+		}
+	}
+	clear(t.touched)
+	next = append(next, rest...)
+	t.list = next
+	return next
+}
+
+// refusals returns how many keys stand there without a good value, and why the
+// first of them does.
+func (t *table) refusals() (count int, why error) {
+	first := ""
+	for key, e := range t.entries {
+		if e.good != nil {
+			continue
+		}
+		if count == 0 || key < first {
+			first, why = key, e.why
+		}
+		count++
+	}
+	return count, why
+}
