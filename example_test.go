@@ -2,6 +2,7 @@ package steelyard_test
 
 import (
 	"context"
+	"fmt"
 	"log"
 	"net"
 	"os/signal"
@@ -10,6 +11,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/balancer/base"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
@@ -18,6 +21,7 @@ import (
 	_ "github.com/steelyard-go/steelyard/balancers/all"
 	"github.com/steelyard-go/steelyard/balancers/p2c"
 	"github.com/steelyard-go/steelyard/balancers/weighted"
+	"github.com/steelyard-go/steelyard/balancertest"
 	"github.com/steelyard-go/steelyard/etcdregistry"
 	"github.com/steelyard-go/steelyard/etcdresolver"
 )
@@ -84,6 +88,25 @@ func Example_withoutEtcd() {
 	check(err)
 	defer conn.Close()
 	// Output:
+}
+
+// A picker is unit-tested with fake SubConns: no network, no goroutine.
+func Example_unitTestOfAPicker() {
+	info := base.PickerBuildInfo{ReadySCs: map[balancer.SubConn]base.SubConnInfo{}}
+	for addr, weight := range map[string]uint32{"10.0.0.7:8080": 3, "10.0.0.8:8080": 1} {
+		address := attrs.SetAddress(resolver.Address{Addr: addr}, attrs.Attrs{Weight: weight})
+		info.ReadySCs[balancertest.NewSubConn(addr)] = base.SubConnInfo{Address: address}
+	}
+	picker := weighted.NewPickerBuilder(weighted.Config{Schedule: weighted.Smooth}).Build(info)
+
+	calls := map[string]int{}
+	for range 8 {
+		picked, err := picker.Pick(balancer.PickInfo{Ctx: context.Background()})
+		check(err)
+		calls[fmt.Sprint(picked.SubConn)]++ // a fake's String is its address
+	}
+	fmt.Println(calls)
+	// Output: map[10.0.0.7:8080:6 10.0.0.8:8080:2]
 }
 
 func endpoint(addr string) resolver.Endpoint {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/serviceconfig"
 )
@@ -73,6 +74,9 @@ func kindName(e *json.UnmarshalTypeError) string {
 	case k == "string", k == "bool":
 		return "a " + k
 	case len(k) >= 5 && k[:5] == "float":
+		if strings.HasPrefix(e.Value, "number") {
+			return "a number in range"
+		}
 		return "a number"
 	case len(k) >= 3 && k[:3] == "int", len(k) >= 4 && k[:4] == "uint":
 		return "a whole number in range"

@@ -23,7 +23,9 @@ import (
 // promises only those hold that base keeps.
 func NewPickerBuilder[C any](name string, cfg, defaults C, newPolicy func() Policy[C]) base.PickerBuilder {
 	text, err := json.Marshal(cfg)
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("%s: config has no JSON form: %w", name, err)
+	} else {
 		cfg, err = parse(name, defaults, text)
 	}
 	if err != nil {

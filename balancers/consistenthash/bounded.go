@@ -33,6 +33,9 @@ func newBounded(p picker, factor float64, s balancers.Snapshot, total *balancers
 	return b
 }
 
+// roundingError keeps a share that is whole from being rounded up.
+const roundingError = 1e-9
+
 // laps bounds how often a pick goes round the ring for a backend with room.
 // The bounds add up to more than the calls in flight, so there is one, unless
 // other picks took it in the same instant; a second lap counts those in.
@@ -52,7 +55,7 @@ func (b *bounded) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 			if sc == nil {
 				continue
 			}
-			bound := max(minBound, int64(math.Ceil(b.shares[m]*calls)))
+			bound := max(minBound, int64(math.Ceil(b.shares[m]*calls-roundingError)))
 			if lap == laps {
 				bound = math.MaxInt64
 			}

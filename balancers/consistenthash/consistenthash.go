@@ -22,9 +22,13 @@
 // It is good for caches and sessions. It evens out keys, not calls: one hot key
 // is one hot backend, unless the load is bounded.
 //
-// Limits: a backend has about 128 points, 16 bytes each, so shares are even to
-// about a tenth; building the ring is part of taking a new list over. A key from
-// the metadata costs a copy of the call's metadata, which gRPC makes.
+// Limits: backends that are alike have 256 points each, 16 bytes a point, so
+// shares are even to about a tenth, those of light backends less; building the
+// ring is part of taking a new list over. Where weights differ a change of one
+// moves some keys of the others too. A key from the metadata costs a copy of the
+// call's metadata, which gRPC makes. With "fail" a pick fails with
+// InvalidArgument, but gRPC lets no policy fail calls with that code (gRFC A54):
+// the caller gets it as Internal, with the text.
 package consistenthash
 
 import (

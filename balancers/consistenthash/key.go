@@ -20,6 +20,9 @@ func WithKey(ctx context.Context, key string) context.Context {
 // the outgoing header joined by commas, as gRFC A76 has it. header is in lower
 // case; "" names none.
 func keyOf(ctx context.Context, header string) (key string, ok bool) {
+	if ctx == nil { // in a unit test
+		return "", false
+	}
 	if key, ok = ctx.Value(contextKey{}).(string); ok || header == "" {
 		return key, ok
 	}

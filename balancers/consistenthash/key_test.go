@@ -55,12 +55,12 @@ func TestKey_TheHeaderIsTheKey(t *testing.T) {
 
 func TestKey_WithKeyGoesBeforeTheHeader(t *testing.T) {
 	picker := newPicker(consistenthash.Config{RequestHashHeader: "x-user-id"})
-	require.NotEqual(t, owner(t, picker, "user-1"), owner(t, picker, "user-2"), "or this test shows nothing")
+	require.NotEqual(t, owner(t, picker, "user-1"), owner(t, picker, "user-3"), "or this test shows nothing")
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-user-id", "user-1")
-	call := policytest.Begin(t, picker, consistenthash.WithKey(ctx, "user-2"))
-	require.Equal(t, owner(t, picker, "user-2"), call.Addr)
-	call = policytest.Begin(t, picker, metadata.AppendToOutgoingContext(consistenthash.WithKey(t.Context(), "user-2"), "x-user-id", "user-1"))
-	require.Equal(t, owner(t, picker, "user-2"), call.Addr)
+	call := policytest.Begin(t, picker, consistenthash.WithKey(ctx, "user-3"))
+	require.Equal(t, owner(t, picker, "user-3"), call.Addr)
+	call = policytest.Begin(t, picker, metadata.AppendToOutgoingContext(consistenthash.WithKey(t.Context(), "user-3"), "x-user-id", "user-1"))
+	require.Equal(t, owner(t, picker, "user-3"), call.Addr)
 }
 
 func TestKey_TheInnermostWithKeyCounts(t *testing.T) {

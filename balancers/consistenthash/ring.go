@@ -9,9 +9,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// pointsPerMember is how many points a member of mean weight has, to within a
-// factor of two. More even out the shares and take more memory.
-const pointsPerMember = 128
+// pointsPerMember is how many points a member has where all weigh the same. More
+// even out the shares and take more memory.
+const pointsPerMember = 256
 
 // member is one endpoint as the ring knows it.
 type member struct {
@@ -24,7 +24,7 @@ type member struct {
 // point at or after its hash. A point's place depends on its member's address
 // and its number only, so whoever builds a ring of the same members, in any
 // order, on any machine, builds the same one; and a member that goes or
-// changes weight moves no keys but those of the points that go or come.
+// comes moves no keys but its own, as long as the scale of the weights stays.
 //
 // It is immutable and safe for concurrent use.
 type ring struct {
@@ -72,30 +72,42 @@ func newRing(members []member) *ring {
 }
 
 func allPoints(members []member) []point {
-	var total uint64
-	for _, m := range members {
-		total += uint64(m.weight)
-	}
-	points := make([]point, 0, 2*pointsPerMember*len(members))
+	scale := newScale(members)
+	points := make([]point, 0, (pointsPerMember+1)*len(members))
 	for i, m := range members {
-		for n := range pointsOf(uint64(m.weight), uint64(len(members)), total) {
+		for n := range scale.points(m.weight) {
 			points = append(points, point{hash: pointHash(m.addr, n), member: uint32(i)})
 		}
 	}
 	return points
 }
 
-// pointsOf returns how many points a weight is worth, at least one. Points for
-// each unit of weight are a power of two, up or down, so that the others'
-// number does not change with every change of the total: each point that comes
-// or goes moves keys. Integer arithmetic only: all machines must agree.
-func pointsOf(weight, members, total uint64) uint64 {
-	// The power of two at or below pointsPerMember ÷ mean weight.
-	want := pointsPerMember * members
-	if want >= total {
-		return weight << (bits.Len64(want/total) - 1)
+// scale says how many points a weight is worth: pointsPerMember for the weight
+// that the average unit of weight belongs to, Σw²/Σw. Unlike the plain mean that
+// does not move when members that hardly count come and go, and it does not move
+// either when one of many alike does. Where it does move, it does so without
+// steps, and so do the points of the other members: in all they move up to about
+// as many keys as the member does that changed. Integer arithmetic only: all
+// machines must agree.
+type scale struct {
+	sum, squares uint64
+}
+
+func newScale(members []member) scale {
+	var s scale
+	for _, m := range members {
+		s.sum += uint64(m.weight)
+		s.squares += uint64(m.weight) * uint64(m.weight)
 	}
-	return max(1, weight>>bits.Len64((total-1)/want))
+	return s
+}
+
+// points returns the number for weight, rounded, at least one.
+func (s scale) points(weight uint32) uint64 {
+	high, low := bits.Mul64(pointsPerMember*uint64(weight), s.sum)
+	low, carry := bits.Add64(low, s.squares/2, 0)
+	points, _ := bits.Div64(high+carry, low, s.squares)
+	return max(1, points)
 }
 
 func pointHash(addr string, n uint64) uint64 {
