@@ -32,9 +32,13 @@ type step struct {
 	tellShares   bool
 }
 
-// membershipStrays is for changes of the membership or of a weight, where no
-// hash can let all other keys be. A server that is only down or drains moves its own.
-const membershipStrays = 0.10
+// Where the membership or a weight changes, the ring of the hash resolves the
+// other servers a little differently too. A server that is only down or drains
+// moves its own keys and no others.
+const (
+	membershipStrays = 0.15
+	weightStrays     = 0.25 // weights change by a factor of four and more here
+)
 
 func (d *demo) steps() []step {
 	heavier, leaver, victim := d.fleet.get("south-1"), d.fleet.get("north-2"), d.fleet.get("south-3")
@@ -99,7 +103,7 @@ func (d *demo) etcdSteps() []step {
 
 func (d *demo) weightStep(s *server, weight uint32, what string) step {
 	return step{
-		what: what, about: s.Name, strays: membershipStrays, tellShares: true,
+		what: what, about: s.Name, strays: weightStrays, tellShares: true,
 		do:       func(ctx context.Context) (time.Time, error) { return time.Now(), s.update(ctx, weight) },
 		followed: onList(s.addr, func(l listed) bool { return l.Weight == weight }),
 	}
