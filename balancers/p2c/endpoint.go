@@ -50,6 +50,9 @@ func (e *endpoint) slownessAt(now tick, reference float64) (slowness float64, me
 	if value == 0 {
 		return 1, false
 	}
+	if value <= reference*alike && value*alike >= reference {
+		return 1, true // and relaxing makes it no different
+	}
 	ratio := 1 + (value/reference-1)*fade(at.secondsTo(now)/fadeSeconds)
 	switch {
 	case ratio > alike:

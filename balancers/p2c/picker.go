@@ -64,7 +64,10 @@ func (p *picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
 	if p.timed {
 		now = p.memory.clock()
 	}
-	c := choice{view: view{timed: p.timed, now: tickOf(now), reference: p.memory.slowLatency()}}
+	c := choice{
+		view:   view{timed: p.timed, now: tickOf(now), reference: p.memory.slowLatency()},
+		random: rand.Uint64(),
+	}
 	for again := 0; again <= redraws && (again == 0 || c.failing); again++ {
 		p.draw(&c)
 	}
@@ -77,9 +80,21 @@ func (p *picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
 // choice is the best of the backends that a pick has drawn so far.
 type choice struct {
 	view
+	random  uint64
 	best    *node
 	cost    float64
 	failing bool
+}
+
+// next returns the next random number. The first of a pick comes from the
+// runtime, the others from it by SplitMix64, at a quarter of the cost: they have
+// to be unlike each other, and nobody can foresee the first.
+func (c *choice) next() uint64 {
+	c.random += 0x9e3779b97f4a7c15
+	z := c.random
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
 }
 
 // take keeps the cheaper one. Of equals that is the one drawn first: which one
@@ -93,10 +108,10 @@ func (c *choice) take(n *node) {
 // draw draws the choices and keeps the best of them.
 func (p *picker) draw(c *choice) {
 	var room [maxChoices]uint32
-	drawn := append(room[:0], p.table.Draw(rand.Uint64()))
+	drawn := append(room[:0], p.table.Draw(c.next()))
 	c.take(&p.nodes[drawn[0]])
 	for len(drawn) < p.choices {
-		i := p.drawOther(drawn)
+		i := p.drawOther(c, drawn)
 		drawn = append(drawn, i)
 		c.take(&p.nodes[i])
 	}
@@ -104,13 +119,13 @@ func (p *picker) draw(c *choice) {
 
 // drawOther draws a backend that is not among drawn, in proportion to weight
 // or, when the weight will not let go of those, all alike.
-func (p *picker) drawOther(drawn []uint32) uint32 {
+func (p *picker) drawOther(c *choice, drawn []uint32) uint32 {
 	for range tries {
-		if i := p.table.Draw(rand.Uint64()); !slices.Contains(drawn, i) {
+		if i := p.table.Draw(c.next()); !slices.Contains(drawn, i) {
 			return i
 		}
 	}
-	i := rand.Uint32N(uint32(len(p.nodes)))
+	i := uint32(c.next() % uint64(len(p.nodes)))
 	for slices.Contains(drawn, i) {
 		i = (i + 1) % uint32(len(p.nodes))
 	}
