@@ -9,12 +9,14 @@ import (
 
 // Lists up to shortList endpoints are built anew at each change: that is
 // cheaper than any bookkeeping. Longer ones keep a pause between builds, long
-// enough that builds take a fifth of the time at the most. So connecting n
-// backends costs in proportion to n and not to its square.
+// enough that builds take a fifth of the time or so, and short enough for calls
+// whose only choice has left to wait for its end. So connecting n backends costs
+// in proportion to n and not to its square.
 const (
 	shortList = 64
 	minPause  = 5 * time.Millisecond
-	pauseCost = 4 // the pause is at least this many times what the build took
+	pauseCost = 4 // the pause is this many times what the build took, within bounds
+	maxPause  = 50 * time.Millisecond
 )
 
 // pace holds builds of long lists apart. The zero pace lets the next build
@@ -34,7 +36,7 @@ func (p *pace) built(picker balancer.Picker, endpoints int, took time.Duration, 
 	*p = pace{picker: picker}
 	if endpoints > shortList {
 		p.resting = true
-		p.timer = time.AfterFunc(max(minPause, pauseCost*took), rested)
+		p.timer = time.AfterFunc(min(max(minPause, pauseCost*took), maxPause), rested)
 	}
 }
 

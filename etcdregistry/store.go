@@ -78,6 +78,9 @@ func (e etcd) swap(ctx context.Context, key, value string, id clientv3.LeaseID, 
 	return done.Header.Revision, nil
 }
 
+// reconnect does nothing but in an outage. ResetConnectBackoff reads a map of
+// gRPC's without its lock, which changes when a connection comes up or leaves
+// idle, and not while it fails.
 func (e etcd) reconnect() {
 	conn := e.client.ActiveConnection()
 	if conn != nil && conn.GetState() == connectivity.TransientFailure {

@@ -8,8 +8,14 @@ import (
 	"google.golang.org/grpc/balancer"
 )
 
-// instant is how soon gRPC ends a pick whose connection had just been lost. It
-// looks like a success that took no time; no call takes so little.
+// noCall reports whether nothing went over the wire, without an error: so gRPC
+// ends a pick whose connection had just been lost.
+func noCall(info balancer.DoneInfo) bool {
+	return info.Err == nil && !info.BytesSent && !info.BytesReceived
+}
+
+// instant is how soon it does so. What takes longer is a unit test that ends its
+// calls with an empty DoneInfo, and means success.
 const instant = 20 * time.Microsecond
 
 // call is the record of one call in flight. Its done function is bound once
@@ -48,7 +54,7 @@ func (c *call) end(info balancer.DoneInfo) {
 	e.load.Leave()
 	if c.timed {
 		c.memory.learnTimed(e, info, c.start)
-	} else if failed, known := outcome(info.Err); known {
+	} else if failed, known := outcome(info.Err); known && !noCall(info) {
 		e.sampleOutcome(failed, 0)
 	}
 	calls.Put(c)

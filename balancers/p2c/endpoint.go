@@ -21,6 +21,7 @@ const (
 	minSuccess     = 0.02      // successes are taken to be at least this share
 	probeSeconds   = 1.0       // how long an unmeasured endpoint is given for its first answer
 	alike          = 1.5       // latencies within this factor of the reference are taken for it
+	fewFailures    = 1.0 / 8   // a share of failures up to this is taken for none
 )
 
 // endpoint is what one channel knows of one endpoint. It outlives the pickers
@@ -53,7 +54,7 @@ func (e *endpoint) slownessAt(now tick, reference float64) (slowness float64, me
 	if value <= reference*alike && value*alike >= reference {
 		return 1, true // and relaxing makes it no different
 	}
-	ratio := 1 + (value/reference-1)*fade(at.secondsTo(now)/fadeSeconds)
+	ratio := 1 + (value/reference-1)*fade(at.secondsTo(now))
 	switch {
 	case ratio > alike:
 		return ratio / alike, true
@@ -85,7 +86,7 @@ func (e *endpoint) failuresAt(now tick) float64 {
 	if value == 0 {
 		return 0
 	}
-	return value * fade(at.secondsTo(now)/fadeSeconds)
+	return value * fade(at.secondsTo(now))
 }
 
 // failuresDrawn is failuresAt without a clock: being drawn is what makes time
@@ -122,7 +123,7 @@ func (e *endpoint) sampleOutcome(failed bool, now tick) {
 		return // the common case writes nothing
 	}
 	e.failures.update(now, func(value float64, at tick) float64 {
-		value *= fade(at.secondsTo(now) / fadeSeconds)
+		value *= fade(at.secondsTo(now))
 		if failed {
 			return value + (1-value)*failureGain
 		}

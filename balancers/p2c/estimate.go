@@ -15,7 +15,10 @@ func tickOf(since time.Duration) tick { return tick(since / time.Millisecond) }
 // secondsTo returns how long before now t was. Of two clock reads in different
 // goroutines the later may be stored first: that is no time at all.
 func (t tick) secondsTo(now tick) float64 {
-	return max(0, float64(int32(now-t))/1000)
+	if late := int32(now - t); late < 0 && late > -60_000 {
+		return 0
+	}
+	return float64(now-t) / 1000
 }
 
 // estimate is a smoothed value and the moment of its last sample, in one word:
@@ -43,8 +46,5 @@ func (e *estimate) update(now tick, change func(value float64, at tick) float64)
 
 func (e *estimate) reset() { e.word.Store(0) }
 
-// fade is e^-x to within a fifth of it up to x = 2, and too much beyond; it
-// costs a fifth of math.Exp, and a pick needs four.
-func fade(x float64) float64 {
-	return 1 / (1 + x*(1+x/2*(1+x/3)))
-}
+// fade returns what is left of a deviation after so long without a sample.
+func fade(seconds float64) float64 { return math.Exp(-seconds / fadeSeconds) }

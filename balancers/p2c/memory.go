@@ -53,8 +53,7 @@ func (m *memory) learnTimed(e *endpoint, info balancer.DoneInfo, start time.Dura
 	now := m.clock()
 	took := now - start
 	failed, known := outcome(info.Err)
-	nothingMoved := info.Err == nil && !info.BytesSent && !info.BytesReceived
-	if !known || nothingMoved && took < instant {
+	if !known || noCall(info) && took < instant {
 		return
 	}
 	at := tickOf(now)
@@ -65,7 +64,11 @@ func (m *memory) learnTimed(e *endpoint, info balancer.DoneInfo, start time.Dura
 	if !failed {
 		m.sampleReference(float64(took))
 	}
-	e.sampleLatency(float64(took), failed, at, max(m.slowLatency(), float64(took)/maxReference))
+	reference := m.slowLatency()
+	if reference == 0 { // nothing but failures so far
+		reference = float64(took)
+	}
+	e.sampleLatency(float64(took), failed, at, reference)
 }
 
 // sampleReference moves the reference. Where another call does so in the same

@@ -13,7 +13,8 @@
 // q is this channel's calls in flight there and ŵ the weight relative to the
 // mean; L is the smoothed latency of successful calls and Lref the channel's
 // slow mean of it, differences up to a factor of 1.5 not counting; f is the smoothed share of calls that failed with Unknown,
-// DeadlineExceeded, ResourceExhausted, Internal, Unavailable or DataLoss.
+// DeadlineExceeded, ResourceExhausted, Internal, Unavailable or DataLoss, an
+// eighth or less not counting.
 // Looking at two instead of all keeps clients that see the same numbers from
 // stampeding to one server, and is nearly as good (Mitzenmacher, The Power of
 // Two Choices in Randomized Load Balancing, 2001).

@@ -156,7 +156,7 @@ func (v *view) costOf(n *node) (cost float64, failing bool) {
 	} else {
 		failures = n.failuresDrawn()
 	}
-	if failures == 0 {
+	if failures <= fewFailures {
 		return cost, false
 	}
 	success := max(1-failures, minSuccess)

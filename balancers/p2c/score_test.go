@@ -190,3 +190,43 @@ func TestScore_PickThatWasNoCallTeachesNothing(t *testing.T) {
 		require.InDelta(t, 0.5, tr.run(t, 5*time.Second, 10*time.Millisecond)[lost], 0.1)
 	})
 }
+
+// One call at a time, seconds apart: nothing queues, and the memory of a failure
+// alone must not keep a backend out.
+func TestScore_OneFailureOnAQuietClientIsForgotten(t *testing.T) {
+	for _, load := range []string{p2c.Latency, p2c.Requests} {
+		synctest.Test(t, func(t *testing.T) {
+			a, b := &server{took: 5 * time.Millisecond}, &server{took: 5 * time.Millisecond}
+			tr := newTraffic(p2c.Config{Load: load}, a, b)
+			tr.run(t, time.Minute, 100*time.Millisecond)
+			a.err = errDown
+			for tr.run(t, 100*time.Millisecond, 100*time.Millisecond)[a] == 0 {
+			}
+			a.err = nil
+			tr.run(t, time.Minute, 100*time.Millisecond)
+			require.InDeltaf(t, 0.5, tr.run(t, 2*time.Minute, 100*time.Millisecond)[a], 0.1, "load %s", load)
+		})
+	}
+}
+
+// A long stream, or a call that hung, is no measure of what calls take.
+func TestScore_OneLongCallIsForgotten(t *testing.T) {
+	for _, err := range []error{nil, status.Error(codes.DeadlineExceeded, "late")} {
+		synctest.Test(t, func(t *testing.T) {
+			servers := make([]*server, 10)
+			for i := range servers {
+				servers[i] = &server{took: 10 * time.Millisecond}
+			}
+			tr := newTraffic(p2c.Config{}, servers...)
+			tr.run(t, 10*time.Second, 5*time.Millisecond)
+			long := servers[4]
+			long.took, long.err = time.Minute, err
+			for tr.run(t, 5*time.Millisecond, 5*time.Millisecond)[long] == 0 {
+			}
+			long.took, long.err = 10*time.Millisecond, nil
+			tr.run(t, 90*time.Second, 5*time.Millisecond) // the long call ends meanwhile
+			tr.run(t, 45*time.Second, 5*time.Millisecond)
+			require.InDelta(t, 0.1, tr.run(t, 30*time.Second, 5*time.Millisecond)[long], 0.03)
+		})
+	}
+}

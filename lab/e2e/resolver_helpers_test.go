@@ -145,7 +145,8 @@ func (c *heardChannel) call(limit time.Duration, opts ...grpc.CallOption) (strin
 // reaches tells which servers answer some calls in a row.
 func (c *heardChannel) reaches(servers ...*policyServer) bool {
 	met := make(map[string]bool)
-	for range 3 * len(servers) {
+	// Enough of them: calls made at the same time take turns, perhaps every second one.
+	for range 20 * len(servers) {
 		addr, err := c.call(time.Second)
 		if err != nil {
 			return false
