@@ -23,7 +23,8 @@
 // is one hot backend, unless the load is bounded.
 //
 // Limits: backends that are alike have 256 points each, 16 bytes a point, so
-// shares are even to about a tenth, those of light backends less; building the
+// shares are even to a tenth for ten backends and a quarter for a hundred and
+// more (peak to average), those of light backends less; building the
 // ring is part of taking a new list over. Where weights differ a change of one
 // moves some keys of the others too. A key from the metadata costs a copy of the
 // call's metadata, which gRPC makes. With "fail" a pick fails with

@@ -31,7 +31,7 @@ const minKeys = 400
 
 const (
 	// runLimit ends a demo that hangs; cleaning up comes on top.
-	runLimit = 80 * time.Second
+	runLimit = 70 * time.Second
 	// connectLimit is how long the clients may take to know and reach all servers.
 	connectLimit = 10 * time.Second
 	pollEvery    = 5 * time.Millisecond
