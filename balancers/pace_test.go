@@ -3,6 +3,8 @@ package balancers
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/balancer"
@@ -83,4 +85,23 @@ func TestGuard_AllocatesNothing(t *testing.T) {
 		}
 		picked.Done(balancer.DoneInfo{})
 	})
+}
+
+// A call whose only choice has left waits for the end of the pause, so however
+// long a build took the pause is short; and a quick one does not make it none.
+func TestPace_PauseIsWithinBounds(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		0:                     minPause,
+		2 * time.Millisecond:  8 * time.Millisecond,
+		20 * time.Millisecond: maxPause,
+		time.Minute:           maxPause,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var p pace
+			begun, rested := time.Now(), make(chan time.Duration)
+			p.built(turns("a"), shortList+1, took, func() { rested <- time.Since(begun) })
+			require.True(t, p.resting)
+			require.Equalf(t, want, <-rested, "a build that took %v", took)
+		})
+	}
 }

@@ -19,7 +19,7 @@ const (
 	callers = 4
 	// restTime is how long a caller rests between two calls: the demo shall
 	// show who gets the calls, not how many the machine can make.
-	restTime    = 5 * time.Millisecond
+	restTime = 5 * time.Millisecond
 	// callTimeout is long: a busy machine shall not look like a failed call.
 	callTimeout = 10 * time.Second
 )
