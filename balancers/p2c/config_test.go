@@ -1,7 +1,6 @@
 package p2c
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -58,24 +57,9 @@ func TestNewPickerBuilder_PickersReturnTheRefusal(t *testing.T) {
 }
 
 func FuzzParseConfig(f *testing.F) {
-	for _, seed := range []string{`{}`, `null`, ``, `[]`, `{`, `{"choices":3,"load":"requests"}`, `{"CHOICES":2}`, `{"choices":2,"choices":3}`} {
-		f.Add(seed)
-	}
-	for _, bad := range badConfigs {
-		f.Add(bad.JSON)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if _, err := policytest.Parse(Name, text); err != nil {
-			policytest.RequireRefusalFitsALine(t, err)
-			return
-		}
-		cfg := defaults
-		if strings.TrimSpace(text) != "" {
-			require.NoError(t, json.Unmarshal([]byte(text), &cfg))
-		}
+	policytest.FuzzParse(f, Name, defaults, func(t *testing.T, cfg Config) {
 		require.GreaterOrEqual(t, cfg.Choices, 2)
 		require.LessOrEqual(t, cfg.Choices, 10)
 		require.Contains(t, []string{Latency, Requests}, cfg.Load)
-		policytest.RequireSame(t, Name, text, policytest.PolicyConfig(t, Name, cfg.ServiceConfig()))
-	})
+	}, append(policytest.Texts(badConfigs), `{"choices":3,"load":"requests"}`, `{"CHOICES":2}`, `{"choices":2,"choices":3}`)...)
 }

@@ -1,7 +1,6 @@
 package weighted
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -46,22 +45,7 @@ func TestNewPickerBuilder_PickersReturnTheRefusal(t *testing.T) {
 }
 
 func FuzzParseConfig(f *testing.F) {
-	for _, seed := range []string{`{}`, `null`, ``, `[]`, `{`, `{"schedule":"smooth"}`, `{"SCHEDULE":"random","a":1}`} {
-		f.Add(seed)
-	}
-	for _, bad := range badConfigs {
-		f.Add(bad.JSON)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if _, err := policytest.Parse(Name, text); err != nil {
-			policytest.RequireRefusalFitsALine(t, err)
-			return
-		}
-		cfg := defaults
-		if strings.TrimSpace(text) != "" {
-			require.NoError(t, json.Unmarshal([]byte(text), &cfg))
-		}
+	policytest.FuzzParse(f, Name, defaults, func(t *testing.T, cfg Config) {
 		require.Contains(t, []string{Random, Smooth}, cfg.Schedule)
-		policytest.RequireSame(t, Name, text, policytest.PolicyConfig(t, Name, cfg.ServiceConfig()))
-	})
+	}, append(policytest.Texts(badConfigs), `{"schedule":"smooth"}`, `{"SCHEDULE":"random","a":1}`)...)
 }

@@ -117,3 +117,36 @@ func RequireRefusalFitsALine(t *testing.T, err error) {
 	require.NotContains(t, err.Error(), "\n")
 	require.Less(t, len(err.Error()), 400)
 }
+
+// FuzzParse is the body of a policy's fuzz target: whatever the text, parsing
+// does not panic; what is refused is refused in a line; and what is accepted is
+// in range and comes back the same by way of the config's ServiceConfig.
+func FuzzParse[C interface{ ServiceConfig() string }](
+	f *testing.F, policy string, defaults C, inRange func(t *testing.T, cfg C), seeds ...string,
+) {
+	f.Helper()
+	for _, seed := range append(seeds, `{}`, `null`, ``, `[]`, `{`, `{"a":1}`) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if _, err := Parse(policy, text); err != nil {
+			RequireRefusalFitsALine(t, err)
+			return
+		}
+		cfg := defaults
+		if strings.TrimSpace(text) != "" {
+			require.NoError(t, json.Unmarshal([]byte(text), &cfg))
+		}
+		inRange(t, cfg)
+		RequireSame(t, policy, text, PolicyConfig(t, policy, cfg.ServiceConfig()))
+	})
+}
+
+// Texts returns the texts of the cases, as seeds.
+func Texts(cases []Refused) []string {
+	texts := make([]string, len(cases))
+	for i, c := range cases {
+		texts[i] = c.JSON
+	}
+	return texts
+}
