@@ -1,6 +1,8 @@
 package balancers
 
 import (
+	"context"
+
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/resolver"
 
@@ -22,7 +24,14 @@ type Backend struct {
 	// Load counts the calls in flight. It belongs to the endpoint: it is the
 	// same one across rebuilds, reconnects and config changes.
 	Load *Load
+	// Ramp is how many tenths of its weight the backend is to carry: 10, or
+	// fewer while it starts slowly (see [RegisterPolicy]).
+	Ramp uint32
 }
+
+// Weight is the weight to choose by: that of Attrs, ramped, in tenths of its
+// unit. It is at most ten million.
+func (b Backend) Weight() uint32 { return b.Attrs.Weight * b.Ramp }
 
 // Snapshot is what a policy can know of its channel when it builds a picker.
 // Both slices are sorted by address, are the policy's to keep, and must not be
@@ -36,6 +45,17 @@ type Snapshot struct {
 	// their map from here, so that a backend that is down for a while moves
 	// nothing but its own keys.
 	Members []Backend
+	// LocalZone is the zone that the channel is in, "" when nobody told: see
+	// [attrs.SetLocalZone].
+	LocalZone string
+	// Context ends when the channel closes. Goroutines that a policy starts end
+	// with it.
+	Context context.Context
+	// Rebuild asks for another build soon: when something is ready, say, that
+	// the policy prepared in the background. It may be called at any time from
+	// any goroutine, but not from within the build. It is nil where nobody can
+	// build anew: see [NewPickerBuilder].
+	Rebuild func()
 }
 
 // Policy builds the pickers of one channel. It is called with the channel's
@@ -43,27 +63,36 @@ type Snapshot struct {
 // it returns are called concurrently.
 type Policy[C any] func(cfg C, s Snapshot) balancer.Picker
 
-// snapshot sorts out who takes calls. Of the members it is given, those with a
-// SubConn are READY; it takes the SubConn from those that drain.
-func snapshot(members []Backend) Snapshot {
-	s := Snapshot{Members: members, Backends: make([]Backend, 0, len(members))}
-	for _, b := range members {
-		if b.SubConn != nil && !b.Attrs.Draining {
-			s.Backends = append(s.Backends, b)
-		}
-	}
-	if len(s.Backends) == 0 { // all drain: all serve
-		for _, b := range members {
-			if b.SubConn != nil {
-				s.Backends = append(s.Backends, b)
+// sortOut fills in Backends: of the members, those that have a SubConn are
+// READY. It takes the SubConn from those that drain, so members must be the
+// snapshot's own.
+func (s *Snapshot) sortOut() {
+	ready, draining := 0, 0
+	for i := range s.Members {
+		if m := &s.Members[i]; m.SubConn != nil {
+			ready++
+			if m.Attrs.Draining {
+				draining++
 			}
 		}
-		return s
 	}
-	for i := range members {
-		if members[i].Attrs.Draining {
-			members[i].SubConn = nil
+	if draining < ready { // else all drain, and all serve
+		for i := range s.Members {
+			if m := &s.Members[i]; m.Attrs.Draining {
+				m.SubConn = nil
+			}
+		}
+		ready -= draining
+	}
+	rampTogether(s.Members)
+	if ready == len(s.Members) {
+		s.Backends = s.Members
+		return
+	}
+	s.Backends = make([]Backend, 0, ready)
+	for i := range s.Members {
+		if s.Members[i].SubConn != nil {
+			s.Backends = append(s.Backends, s.Members[i])
 		}
 	}
-	return s
 }

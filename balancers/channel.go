@@ -2,6 +2,7 @@ package balancers
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ var logger = grpclog.Component("steelyard")
 // policy is what the channel needs of a registered policy: see configured.
 type policy interface {
 	configure(serviceconfig.LoadBalancingConfig) error
+	slowStart() time.Duration
 	build(Snapshot) balancer.Picker
 }
 
@@ -37,12 +39,18 @@ type channel struct {
 	name   string
 	cc     balancer.ClientConn
 	policy policy
+	ctx    context.Context // for the policy: ends when the channel closes
+	cancel context.CancelFunc
 
 	mu          sync.Mutex
 	closed      bool
 	updating    bool                 // a new list is being taken over
+	lists       uint64               // how many there have been
+	populated   bool                 // one of them named an endpoint
 	endpoints   map[string]*endpoint // by identity
 	sorted      []*endpoint          // the same, by address
+	localZone   string
+	slowStart   slowStart
 	states      balancer.ConnectivityStateEvaluator
 	state       connectivity.State
 	connErr     error // the last reason why a connection failed or was unhealthy
@@ -52,10 +60,13 @@ type channel struct {
 }
 
 func newChannel(name string, cc balancer.ClientConn, p policy) *channel {
+	ctx, cancel := context.WithCancel(context.Background())
 	return &channel{
 		name:      name,
 		cc:        cc,
 		policy:    p,
+		ctx:       ctx,
+		cancel:    cancel,
 		endpoints: make(map[string]*endpoint),
 		state:     connectivity.Connecting,
 	}
@@ -86,7 +97,9 @@ func (c *channel) UpdateClientConnState(s balancer.ClientConnState) (err error) 
 			c.resolverErrorLocked(err)
 			return
 		}
+		c.setSlowStartLocked(c.policy.slowStart())
 		c.resolverErr = nil
+		c.localZone = attrs.LocalZone(s.ResolverState)
 		c.setEndpointsLocked(endpointsOf(s.ResolverState))
 		if len(c.sorted) == 0 {
 			err = balancer.ErrBadResolverState
@@ -114,32 +127,45 @@ func endpointsOf(s resolver.State) []resolver.Endpoint {
 func (c *channel) setEndpointsLocked(list []resolver.Endpoint) {
 	c.updating = true
 	defer func() { c.updating = false }()
-	old := c.endpoints
-	c.endpoints = make(map[string]*endpoint, len(list))
+	first := !c.populated
+	c.lists++
+	before := c.sorted
 	c.sorted = make([]*endpoint, 0, len(list))
 	for _, e := range list {
-		id := identity(e)
-		if _, duplicate := c.endpoints[id]; duplicate || len(e.Addresses) == 0 {
+		if len(e.Addresses) == 0 {
 			continue
 		}
-		ep, known := old[id]
+		id := identity(e)
+		ep, known := c.endpoints[id]
 		if !known {
 			ep = newEndpointLocked(c, id)
+			ep.original = first
+			c.endpoints[id] = ep
 		}
-		delete(old, id)
+		if ep.seen == c.lists {
+			continue // a duplicate
+		}
+		ep.seen = c.lists
 		ep.attrs = attrs.FromEndpoint(e)
 		ep.attrs.Weight = max(ep.attrs.Weight, 1)
 		ep.setAddressesLocked(e.Addresses)
-		c.endpoints[id] = ep
 		c.sorted = append(c.sorted, ep)
 	}
-	for _, ep := range old {
-		ep.removeLocked()
+	for _, ep := range before {
+		if ep.seen != c.lists {
+			ep.removeLocked()
+			delete(c.endpoints, ep.id)
+		}
 	}
-	slices.SortFunc(c.sorted, func(a, b *endpoint) int {
-		return cmp.Or(strings.Compare(a.addrs[0].Addr, b.addrs[0].Addr), strings.Compare(a.id, b.id))
-	})
+	if !slices.IsSortedFunc(c.sorted, byAddress) { // most resolvers keep an order
+		slices.SortFunc(c.sorted, byAddress)
+	}
+	c.populated = c.populated || len(c.sorted) > 0
 	c.state = c.states.CurrentState()
+}
+
+func byAddress(a, b *endpoint) int {
+	return cmp.Or(strings.Compare(a.addrs[0].Addr, b.addrs[0].Addr), strings.Compare(a.id, b.id))
 }
 
 // identity names an endpoint by the set of its addresses, whatever their order.
@@ -181,7 +207,9 @@ func (c *channel) ExitIdle() {}
 func (c *channel) Close() {
 	c.locked(func() {
 		c.closed = true
+		c.cancel()
 		c.pace.stop()
+		c.slowStart.stop()
 		for _, ep := range c.sorted {
 			ep.removeLocked()
 		}
@@ -195,6 +223,9 @@ func (c *channel) Close() {
 func (c *channel) movedLocked(ep *endpoint, from, to connectivity.State) {
 	before := c.state
 	c.state = c.states.RecordTransition(from, to)
+	if to == connectivity.Ready {
+		c.startSlowlyLocked(ep)
+	}
 	switch {
 	case c.updating:
 		// The list's own picker comes when all of it is in place.
@@ -212,6 +243,22 @@ func (c *channel) movedLocked(ep *endpoint, from, to connectivity.State) {
 		if guarded := c.pace.exclude(ep.active.sc); guarded != nil {
 			c.cc.UpdateState(balancer.State{ConnectivityState: c.state, Picker: guarded})
 		}
+	}
+}
+
+// rebuild is for the policy to ask for a build.
+func (c *channel) rebuild() { c.locked(c.rebuildLocked) }
+
+// rebuildLocked brings the picker up to date where no backend came or went, at
+// the end of the pause if there is one.
+func (c *channel) rebuildLocked() {
+	switch {
+	case c.state != connectivity.Ready:
+		// The next picker will be up to date.
+	case c.pace.resting:
+		c.pace.owed = true
+	default:
+		c.publishLocked()
 	}
 }
 
@@ -241,14 +288,20 @@ func (c *channel) publishLocked() {
 }
 
 func (c *channel) snapshotLocked() Snapshot {
-	members := make([]Backend, len(c.sorted))
+	s := Snapshot{
+		Members:   make([]Backend, len(c.sorted)),
+		LocalZone: c.localZone,
+		Context:   c.ctx,
+		Rebuild:   c.rebuild,
+	}
 	for i, ep := range c.sorted {
-		members[i] = Backend{Address: ep.addrs[0], Attrs: ep.attrs, Load: ep.load}
+		s.Members[i] = Backend{Address: ep.addrs[0], Attrs: ep.attrs, Load: ep.load, Ramp: ep.ramp}
 		if ep.state == connectivity.Ready {
-			members[i].SubConn = ep.active.sc
+			s.Members[i].SubConn = ep.active.sc
 		}
 	}
-	return snapshot(members)
+	s.sortOut()
+	return s
 }
 
 // failureLocked says why no call can be made. It is not a status error on

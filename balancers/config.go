@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/serviceconfig"
 )
@@ -22,6 +25,30 @@ func ServiceConfig(name string, cfg any) string {
 		panic(fmt.Sprintf("%s: config has no JSON form: %v", name, err))
 	}
 	return string(text)
+}
+
+// Duration is a time.Duration in a policy's config. In JSON it is a string such
+// as "30s" or "1m30s".
+type Duration time.Duration
+
+// MarshalJSON writes the duration as gRPC's own configs do, in seconds.
+func (d Duration) MarshalJSON() ([]byte, error) {
+	return json.Marshal(strconv.FormatFloat(time.Duration(d).Seconds(), 'f', -1, 64) + "s")
+}
+
+// UnmarshalJSON reads what [time.ParseDuration] can.
+func (d *Duration) UnmarshalJSON(text []byte) error {
+	var s string
+	err := json.Unmarshal(text, &s)
+	if err == nil {
+		var parsed time.Duration
+		parsed, err = time.ParseDuration(s)
+		*d = Duration(parsed)
+	}
+	if err != nil { // of a type to which the decoder adds the field
+		return &json.UnmarshalTypeError{Value: string(text), Type: reflect.TypeFor[Duration]()}
+	}
+	return nil
 }
 
 // parsed is a policy's config as gRPC carries it from ParseConfig to the
@@ -48,12 +75,19 @@ func parse[C any](name string, defaults C, text json.RawMessage) (C, error) {
 			return defaults, fmt.Errorf("%s: %w", name, explain(err))
 		}
 	}
-	if v, ok := any(&cfg).(interface{ Validate() error }); ok {
-		if err := v.Validate(); err != nil {
-			return defaults, fmt.Errorf("%s: %w", name, err)
-		}
+	if err := validate(&cfg); err != nil {
+		return defaults, fmt.Errorf("%s: %w", name, err)
 	}
 	return cfg, nil
+}
+
+func validate(cfg any) error {
+	if v, ok := cfg.(interface{ Validate() error }); ok {
+		if err := v.Validate(); err != nil {
+			return err
+		}
+	}
+	return checkSlowStart(slowStartOf(cfg))
 }
 
 // explain says what is wrong with the JSON in the terms of the one who wrote it.
@@ -71,6 +105,8 @@ func explain(err error) error {
 
 func kindName(e *json.UnmarshalTypeError) string {
 	switch k := e.Type.Kind().String(); {
+	case e.Type == reflect.TypeFor[Duration]():
+		return `a duration in quotes, such as "30s"`
 	case k == "string", k == "bool":
 		return "a " + k
 	case len(k) >= 5 && k[:5] == "float":

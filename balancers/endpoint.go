@@ -24,6 +24,10 @@ type endpoint struct {
 	addrs   []resolver.Address
 	attrs   attrs.Attrs
 	load    *Load
+	seen    uint64 // the number of the last list it stood in
+
+	ramp     uint32 // tenths of its weight that it carries while READY
+	original bool   // came with the channel's first list and has not been READY yet
 
 	state  connectivity.State // READY, CONNECTING or TRANSIENT_FAILURE
 	conns  []*conn            // to the addresses tried, in no order; only active once one is connected
@@ -33,7 +37,7 @@ type endpoint struct {
 }
 
 func newEndpointLocked(c *channel, id string) *endpoint {
-	ep := &endpoint{channel: c, id: id, load: new(Load), state: connectivity.Connecting}
+	ep := &endpoint{channel: c, id: id, load: new(Load), state: connectivity.Connecting, ramp: fullRamp}
 	c.states.RecordTransition(connectivity.Shutdown, ep.state)
 	return ep
 }

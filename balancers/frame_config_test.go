@@ -3,6 +3,7 @@ package balancers_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/balancer"
@@ -27,6 +28,8 @@ func TestFrame_ConfigIsReadOverTheDefaults(t *testing.T) {
 		{`{"choices":null}`, testDefaults},
 		{`{"choices":10}`, testConfig{Choices: 10, Load: "latency"}},
 		{`{"load":"requests","factor":1.5,"strict":true}`, testConfig{Choices: 2, Load: "requests", Factor: 1.5, Strict: true}},
+		{`{"slowStart":"1m30s"}`, testConfig{Choices: 2, Load: "latency", SlowStart: balancers.Duration(90 * time.Second)}},
+		{`{"slowStart":"0s"}`, testDefaults},
 	} {
 		t.Run(tc.text, func(t *testing.T) {
 			r := register()
@@ -47,6 +50,11 @@ func TestFrame_BadConfigIsAnErrorThatSaysWhere(t *testing.T) {
 		{"above the range", `{"choices":11}`, []string{"steelyard_test: choices: got 11, want 2 to 10"}},
 		{"string for a number", `{"choices":"two"}`, []string{"steelyard_test: ", "choices", "string"}},
 		{"fraction for a whole number", `{"choices":2.5}`, []string{"steelyard_test: ", "choices", "2.5"}},
+		{"number for a duration", `{"slowStart":30}`, []string{"steelyard_test: slowStart: got 30, want a duration in quotes, such as \"30s\""}},
+		{"no unit in a duration", `{"slowStart":"30"}`, []string{"steelyard_test: slowStart: got \"30\", want a duration"}},
+		{"negative window", `{"slowStart":"-1s"}`, []string{`steelyard_test: slowStart: got "-1s", want "100ms" to "1h0m0s"`}},
+		{"window too short", `{"slowStart":"30ms"}`, []string{`steelyard_test: slowStart: got "30ms", want "100ms" to`}},
+		{"window too long", `{"slowStart":"61m"}`, []string{`steelyard_test: slowStart: got "1h1m0s", want`}},
 		{"number for a string", `{"load":7}`, []string{"steelyard_test: ", "load", "number", "string"}},
 		{"string for a bool", `{"strict":"yes"}`, []string{"steelyard_test: ", "strict", "string", "bool"}},
 		{"object for a number", `{"factor":{}}`, []string{"steelyard_test: ", "factor", "object", "number"}},

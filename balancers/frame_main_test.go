@@ -39,7 +39,11 @@ type testConfig struct {
 	Load    string  `json:"load,omitempty"`
 	Factor  float64 `json:"factor,omitempty"`
 	Strict  bool    `json:"strict,omitempty"`
+
+	SlowStart balancers.Duration `json:"slowStart,omitempty"`
 }
+
+func (c testConfig) SlowStartWindow() time.Duration { return time.Duration(c.SlowStart) }
 
 var testDefaults = testConfig{Choices: 2, Load: "latency"}
 

@@ -1,6 +1,7 @@
 package balancers
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -45,7 +46,7 @@ func (build pickerBuilder) Build(info base.PickerBuildInfo) balancer.Picker {
 	for sc, sci := range info.ReadySCs {
 		at := attrs.FromAddress(sci.Address)
 		at.Weight = max(at.Weight, 1)
-		all = append(all, Backend{SubConn: sc, Address: sci.Address, Attrs: at, Load: new(Load)})
+		all = append(all, Backend{SubConn: sc, Address: sci.Address, Attrs: at, Load: new(Load), Ramp: fullRamp})
 	}
 	slices.SortFunc(all, func(a, b Backend) int {
 		if c := strings.Compare(a.Address.Addr, b.Address.Addr); c != 0 {
@@ -53,5 +54,7 @@ func (build pickerBuilder) Build(info base.PickerBuildInfo) balancer.Picker {
 		}
 		return strings.Compare(fmt.Sprint(a.SubConn), fmt.Sprint(b.SubConn))
 	})
-	return build(snapshot(all))
+	s := Snapshot{Members: all, Context: context.Background()}
+	s.sortOut()
+	return build(s)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/serviceconfig"
@@ -27,6 +28,12 @@ func Register[C any](name string, defaults C, build func(cfg C, backends []Backe
 // need to see the whole membership. newPolicy is called once for each channel:
 // what the policy must remember from one build to the next, it keeps in the
 // variables of its closure, and no other channel sees it.
+//
+// If C has a method SlowStartWindow() time.Duration that returns more than 0, a
+// backend that becomes READY starts slowly: [Backend.Ramp] rises over that time
+// from 1 to 10 tenths, in steps. Those of the channel's first list are spared
+// that, and so are all while more than half of the weight would be ramping. The
+// window, "slowStart" in errors, is 100 ms to an hour.
 func RegisterPolicy[C any](name string, defaults C, newPolicy func() Policy[C]) {
 	balancer.Register(builder[C]{name: name, defaults: defaults, newPolicy: newPolicy})
 }
@@ -78,5 +85,7 @@ func (c *configured[C]) configure(config serviceconfig.LoadBalancingConfig) erro
 	c.cfg = p.cfg
 	return nil
 }
+
+func (c *configured[C]) slowStart() time.Duration { return slowStartOf(&c.cfg) }
 
 func (c *configured[C]) build(s Snapshot) balancer.Picker { return c.policy(c.cfg, s) }
