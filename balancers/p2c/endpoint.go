@@ -3,10 +3,9 @@ package p2c
 import (
 	"sync/atomic"
 
+	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	"github.com/steelyard-go/steelyard/balancers"
 )
 
 // How estimates move. A gain is the share of a new sample in the new value.
@@ -25,13 +24,17 @@ const (
 )
 
 // endpoint is what one channel knows of one endpoint. It outlives the pickers
-// and is safe for concurrent use.
+// and is safe for concurrent use, but for what only builds look at. What a pick
+// reads stands first: it fits a cache line.
 type endpoint struct {
-	load     *balancers.Load
 	latency  estimate      // of successful calls, in nanoseconds; 0 while unmeasured
 	failures estimate      // the share of calls that failed, 0 to 1
+	busyness estimate      // by its load reports; 0 before any
 	probe    atomic.Uint32 // the tick of the last call given to it while unmeasured, 0 before any
-	absent   bool          // took no calls at the last build; only builds look at it
+	absent   bool          // builds: took no calls at the last one
+	memory   *memory
+	inFlight inFlight
+	seen     uint64 // builds: the number of the last one that saw it
 }
 
 // forget makes the endpoint unknown again: after an outage another process may
@@ -39,62 +42,52 @@ type endpoint struct {
 func (e *endpoint) forget() {
 	e.latency.reset()
 	e.failures.reset()
+	e.busyness.reset()
 }
 
-// slownessAt returns how the endpoint's latency compares with the reference: 1
+// slowness returns how the endpoint's latency compares with the reference: 1
 // for one that is about as fast, or has not been measured, more for a slower
 // one. The estimate relaxes towards the reference while no samples come. Small
 // differences do not count: they are mostly chance, and at rest, when there is
-// no queue to look at, they alone would decide instead of the weights.
-func (e *endpoint) slownessAt(now tick, reference float64) (slowness float64, measured bool) {
+// no queue to look at, they alone would decide instead of the weights. One that
+// is being measured for the first time is put off.
+func (e *endpoint) slowness(v *view) float64 {
 	value, at := e.latency.load()
 	if value == 0 {
-		return 1, false
+		if e.probing(v.now) {
+			return probePenalty
+		}
+		return 1
 	}
-	if value <= reference*alike && value*alike >= reference {
-		return 1, true // and relaxing makes it no different
-	}
-	ratio := 1 + (value/reference-1)*fade(at.secondsTo(now))
+	ratio := 1 + (value/v.reference-1)*fade(at.secondsTo(v.now))
 	switch {
 	case ratio > alike:
-		return ratio / alike, true
+		return ratio / alike
 	case ratio < 1/alike:
-		return ratio * alike, true
+		return ratio * alike
 	default:
-		return 1, true
+		return 1
 	}
 }
 
-func (e *endpoint) measured() bool {
-	value, _ := e.latency.load()
-	return value != 0
-}
+func (e *endpoint) measured() bool { return e.latency.value() != 0 }
 
 // probing reports whether the endpoint was given a call not long ago, which is
 // not back yet.
-func (e *endpoint) probing(inFlight int64, now tick) bool {
+func (e *endpoint) probing(now tick) bool {
 	probe := tick(e.probe.Load())
-	return inFlight > 0 && probe != 0 && probe.secondsTo(now) < probeSeconds
+	return probe != 0 && probe.secondsTo(now) < probeSeconds && e.inFlight.count() > 0
 }
 
 // probed notes that a call was given to it at now.
 func (e *endpoint) probed(now tick) { e.probe.Store(uint32(max(now, 1))) }
 
-// failuresAt returns the share of failures, faded since the last call.
-func (e *endpoint) failuresAt(now tick) float64 {
+// failuresSeen returns the share of failures, faded since the last call. Where
+// the clock is not read, being looked at is what makes time go by.
+func (e *endpoint) failuresSeen(v *view) float64 {
 	value, at := e.failures.load()
-	if value == 0 {
-		return 0
-	}
-	return value * fade(at.secondsTo(now))
-}
-
-// failuresDrawn is failuresAt without a clock: being drawn is what makes time
-// go by. Only an endpoint that fails is written to.
-func (e *endpoint) failuresDrawn() float64 {
-	value, at := e.failures.load()
-	if value == 0 {
-		return 0
+	if v.timed {
+		return value * fade(at.secondsTo(v.now))
 	}
 	e.failures.update(at, func(value float64, _ tick) float64 { return value * (1 - fadePerDraw) })
 	return value
@@ -111,10 +104,14 @@ func (e *endpoint) sampleLatency(took float64, failed bool, now tick, reference 
 		case value == 0:
 			return took
 		}
-		// About 1−e^(−pause/1s), which within these bounds is nearly the pause.
-		gain := min(max(at.secondsTo(now), minLatencyGain), maxLatencyGain)
-		return value + (took-value)*gain
+		return value + (took-value)*gainAfter(at.secondsTo(now))
 	})
+}
+
+// gainAfter returns the gain of a sample that comes so many seconds after the
+// last: about 1−e^(−seconds), which within the bounds is nearly the seconds.
+func gainAfter(seconds float64) float64 {
+	return min(max(seconds, minLatencyGain), maxLatencyGain)
 }
 
 // sampleOutcome takes in whether a call failed.
@@ -131,9 +128,61 @@ func (e *endpoint) sampleOutcome(failed bool, now tick) {
 	})
 }
 
+// What begin is given in place of the time for calls without one.
+const (
+	untimed = -1 // the clock is not read
+	stream  = -2 // its duration is no latency
+)
+
+// learn takes in how a call ended that began at start.
+func (e *endpoint) learn(info *balancer.DoneInfo, start int64) {
+	failed, known := outcome(info.Err)
+	if !known {
+		return
+	}
+	if start == untimed {
+		if !noCall(info) {
+			e.sampleOutcome(failed, 0)
+			e.report(info.ServerLoad, 0)
+		}
+		return
+	}
+	end := e.memory.clock()
+	took, now := end-start, tickOf(end)
+	if noCall(info) && (start == stream || took < instant) {
+		return
+	}
+	e.sampleOutcome(failed, now)
+	e.report(info.ServerLoad, now)
+	if start == stream || info.Err != nil && !failed {
+		return // an answer in its way, but one that may have cost less than the others
+	}
+	if !failed {
+		e.memory.reference.sample(float64(took))
+	}
+	reference := e.memory.reference.load()
+	if reference == 0 { // nothing but failures so far
+		reference = float64(took)
+	}
+	e.sampleLatency(float64(took), failed, now, reference)
+}
+
+// noCall reports whether nothing went over the wire, without an error: so gRPC
+// ends a pick whose connection had just been lost.
+func noCall(info *balancer.DoneInfo) bool {
+	return info.Err == nil && !info.BytesSent && !info.BytesReceived
+}
+
+// instant is how soon it does so, in nanoseconds. What takes longer is a unit
+// test that ends its calls with an empty DoneInfo, and means success.
+const instant = 20_000
+
 // outcome says what a call's error tells of the backend: canceled calls tell
 // nothing, and the caller's own errors are answers like any other.
 func outcome(err error) (failed, known bool) {
+	if err == nil {
+		return false, true
+	}
 	switch status.Code(err) {
 	case codes.Unknown, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Internal, codes.Unavailable, codes.DataLoss:
 		return true, true

@@ -10,7 +10,7 @@ import (
 // wraps round after 49 days: only differences count.
 type tick uint32
 
-func tickOf(since time.Duration) tick { return tick(since / time.Millisecond) }
+func tickOf(nanoseconds int64) tick { return tick(nanoseconds / int64(time.Millisecond)) }
 
 // secondsTo returns how long before now t was. Of two clock reads in different
 // goroutines the later may be stored first: that is no time at all.
@@ -32,6 +32,8 @@ func (e *estimate) load() (value float64, at tick) {
 	word := e.word.Load()
 	return float64(math.Float32frombits(uint32(word >> 32))), tick(word)
 }
+
+func (e *estimate) value() float32 { return math.Float32frombits(uint32(e.word.Load() >> 32)) }
 
 // update replaces the value by what change makes of it.
 func (e *estimate) update(now tick, change func(value float64, at tick) float64) {

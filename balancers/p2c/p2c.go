@@ -39,6 +39,7 @@ package p2c
 
 import (
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/balancer/base"
@@ -63,9 +64,20 @@ type Config struct {
 	Choices int `json:"choices,omitempty"`
 	// Load is [Latency], the default, or [Requests].
 	Load string `json:"load,omitempty"`
+	// ZonePreference is [On], the default, or [Off].
+	ZonePreference string `json:"zonePreference,omitempty"`
+	// SlowStart is how long a backend that becomes READY takes to get its full
+	// weight: 100 ms to an hour, 0, the default, for no time at all.
+	SlowStart balancers.Duration `json:"slowStart,omitempty"`
 }
 
-var defaults = Config{Choices: 2, Load: Latency}
+// Whether backends in the channel's own zone are preferred, if it is known.
+const (
+	On  = "on"
+	Off = "off"
+)
+
+var defaults = Config{Choices: 2, Load: Latency, ZonePreference: On}
 
 const maxChoices = 10
 
@@ -80,8 +92,14 @@ func (c Config) Validate() error {
 	if c.Load != Latency && c.Load != Requests {
 		return fmt.Errorf("load: got %.40q, want %q or %q", c.Load, Latency, Requests)
 	}
+	if c.ZonePreference != On && c.ZonePreference != Off {
+		return fmt.Errorf("zonePreference: got %.40q, want %q or %q", c.ZonePreference, On, Off)
+	}
 	return nil
 }
+
+// SlowStartWindow is how the frame learns of SlowStart.
+func (c Config) SlowStartWindow() time.Duration { return time.Duration(c.SlowStart) }
 
 func init() { balancers.RegisterPolicy(Name, defaults, newPolicy) }
 
@@ -96,6 +114,6 @@ func newPolicy() balancers.Policy[Config] {
 	m := newMemory()
 	return func(cfg Config, s balancers.Snapshot) balancer.Picker {
 		m.update(s.Members)
-		return newPicker(cfg, s.Backends, m)
+		return newPicker(cfg, s, m)
 	}
 }

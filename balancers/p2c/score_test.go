@@ -24,12 +24,14 @@ import (
 type server struct {
 	took time.Duration
 	err  error
+	load func() any // its load report, nil for none
 }
 
 // traffic makes calls through one picker to servers in virtual time: a call
 // every interval, each answered after what its server takes, give or take a half.
 type traffic struct {
 	picker  balancer.Picker
+	method  string
 	servers map[string]*server
 	random  *rand.Rand
 }
@@ -56,13 +58,16 @@ func newWeightedTraffic(cfg p2c.Config, weights []uint32, servers ...*server) *t
 func (tr *traffic) run(t *testing.T, length, interval time.Duration) map[*server]float64 {
 	shares, calls := make(map[*server]float64), 0
 	for range length / interval {
-		picked, err := tr.picker.Pick(balancer.PickInfo{Ctx: context.Background()})
+		picked, err := tr.picker.Pick(balancer.PickInfo{Ctx: context.Background(), FullMethodName: tr.method})
 		require.NoError(t, err)
 		s := tr.servers[fmt.Sprint(picked.SubConn)]
 		require.NotNil(t, s)
 		shares[s]++
 		calls++
 		info := balancer.DoneInfo{Err: s.err, BytesSent: true, BytesReceived: true}
+		if s.load != nil {
+			info.ServerLoad = s.load()
+		}
 		took := s.took/2 + time.Duration(tr.random.Float64()*float64(s.took))
 		time.AfterFunc(took, func() { picked.Done(info) })
 		pass(interval)

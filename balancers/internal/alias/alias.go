@@ -69,3 +69,15 @@ func (t *Table) Draw(random uint64) uint32 {
 	}
 	return uint32(column)
 }
+
+// Draw32 is Draw for half as many random bits. Shares are exact to n×2^-32 of a
+// column.
+func (t *Table) Draw32(random uint32) uint32 {
+	at := uint64(random) * uint64(len(t.columns))
+	i := uint32(at >> 32)
+	c := t.columns[i] // whole, so that what follows is a move and no jump: nobody could foresee it
+	if uint32(at) >= c.below {
+		i = c.other
+	}
+	return i
+}

@@ -1,0 +1,65 @@
+package p2c
+
+const (
+	// mostlyFailing is the share of successes below which a backend fails.
+	mostlyFailing = 0.5
+	// probePenalty puts an unmeasured backend that is being probed behind all others.
+	probePenalty = 1e6
+)
+
+// view is what a pick looks at backends with.
+type view struct {
+	timed     bool
+	now       tick
+	reference float64
+	low, high float32 // latencies between these are taken for the reference
+	busyness  float64 // the mean by load reports, 0 before any
+}
+
+func (m *memory) view(now int64) view {
+	if now == untimed {
+		return view{busyness: m.busyness.load()}
+	}
+	reference := m.reference.load()
+	return view{
+		timed: true, now: tickOf(now), reference: reference,
+		low: float32(reference / alike), high: float32(reference * alike),
+		busyness: m.busyness.load(),
+	}
+}
+
+// choice is a backend that was chosen among others.
+type choice struct {
+	*node
+	cost    float64
+	failing bool
+}
+
+// costOf is the square of the score, which orders backends alike and saves the
+// root: slowness × (1 + in flight ÷ relative weight)² × (1 − failures)^−4.
+func (v *view) costOf(n *node) (cost float64, failing bool) {
+	load := float64(n.inFlight.count()) * n.perWeight
+	if v.timed || v.busyness != 0 || n.failures.value() != 0 {
+		return v.fullCostOf(n, load)
+	}
+	return (1 + load) * (1 + load), false
+}
+
+func (v *view) fullCostOf(n *node, load float64) (cost float64, failing bool) {
+	if v.busyness != 0 {
+		load /= n.reported(v)
+	}
+	cost = (1 + load) * (1 + load)
+	if latency := n.latency.value(); v.timed && (latency < v.low || latency > v.high) {
+		cost *= n.slowness(v)
+	}
+	if n.failures.value() == 0 {
+		return cost, false
+	}
+	failures := n.failuresSeen(v)
+	if failures <= fewFailures {
+		return cost, false
+	}
+	success := max(1-failures, minSuccess)
+	return cost / (success * success * success * success), success < mostlyFailing
+}
