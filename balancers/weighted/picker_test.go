@@ -2,7 +2,6 @@ package weighted_test
 
 import (
 	"fmt"
-	"math"
 	"sync"
 	"testing"
 
@@ -99,79 +98,6 @@ func TestRandom_PicksAreIndependent(t *testing.T) {
 	}
 }
 
-// worstOff returns by how many calls a backend's count was off its share, at
-// the worst, over all windows that start now.
-func worstOff(t *testing.T, picker balancer.Picker, endpoints []resolver.Endpoint, calls int) float64 {
-	t.Helper()
-	weight := 0.0
-	for _, e := range endpoints {
-		weight += float64(attrs.FromEndpoint(e).Weight)
-	}
-	counts, worst := make(map[string]int), 0.0
-	for call := 1; call <= calls; call++ {
-		counts[policytest.Begin(t, picker, t.Context()).Addr]++
-		for _, e := range endpoints {
-			share := float64(call) * float64(attrs.FromEndpoint(e).Weight) / weight
-			worst = max(worst, math.Abs(share-float64(counts[e.Addresses[0].Addr])))
-		}
-	}
-	return worst
-}
-
-func TestSmooth_OffByAtMostTwoOverAnyWindow(t *testing.T) {
-	for name, weights := range map[string][]uint32{
-		"one":     {5},
-		"equal":   {3, 3, 3, 3},
-		"1:2:4":   {1, 2, 4},
-		"1:1000":  {1, 1000},
-		"uneven":  uneven(20),
-		"thirds":  {2, 1},
-		"heavy":   {1, 1, 1, 1, 1, 1, 20},
-		"unequal": {999, 1000, 1001},
-	} {
-		t.Run(name, func(t *testing.T) {
-			endpoints := policytest.Endpoints(weights...)
-			c := policytest.Channel(t, weighted.Name, smooth, endpoints...)
-			for range 5 { // each picker starts elsewhere in the rotation
-				require.NoError(t, c.Update(endpoints...))
-				require.LessOrEqual(t, worstOff(t, c.Picker(), endpoints, 3000), 2.0)
-			}
-		})
-	}
-}
-
-func TestSmooth_ParallelPickersShareOneRotation(t *testing.T) {
-	endpoints := policytest.Endpoints(1, 2, 4)
-	picker := policytest.Channel(t, weighted.Name, smooth, endpoints...).Picker()
-	counts := parallel(t, picker, 700)
-	require.Equal(t, map[string]int{policytest.Addr(0): 800, policytest.Addr(1): 1600, policytest.Addr(2): 3200}, counts)
-}
-
-func TestSmooth_AHeavyBackendNeverClumps(t *testing.T) {
-	picker := policytest.Channel(t, weighted.Name, smooth, policytest.Endpoints(1, 1, 1, 1, 4)...).Picker()
-	last, run := "", 0
-	for range 1000 {
-		addr := policytest.Begin(t, picker, t.Context()).Addr
-		if addr != last {
-			last, run = addr, 0
-		}
-		run++
-		require.LessOrEqual(t, run, 2, "half of the calls, never three in a row")
-	}
-}
-
-// Clients that start together must not march in step.
-func TestSmooth_TheStartIsRandom(t *testing.T) {
-	first := make(map[string]bool)
-	c := policytest.Channel(t, weighted.Name, smooth, policytest.Alike(50)...)
-	for range 40 {
-		require.NoError(t, c.Update(policytest.Alike(50)...))
-		first[policytest.Begin(t, c.Picker(), t.Context()).Addr] = true
-	}
-	// Ten or fewer of 50 starts in 40 draws: less than one chance in 10¹⁷.
-	require.Greater(t, len(first), 10)
-}
-
 func TestPolicy_NewWeightsMoveSharesAndKeepSubConns(t *testing.T) {
 	for _, config := range []string{"", smooth} {
 		t.Run("config="+config, func(t *testing.T) {
@@ -248,14 +174,17 @@ func TestNewPickerBuilder_SharesEqualWeights(t *testing.T) {
 
 func TestPicker_AllocatesNothing(t *testing.T) {
 	for _, schedule := range []string{weighted.Random, weighted.Smooth} {
-		t.Run(schedule, func(t *testing.T) {
-			builder := weighted.NewPickerBuilder(weighted.Config{Schedule: schedule})
-			picker := builder.Build(policytest.BuildInfo(policytest.Endpoints(uneven(100)...)...))
-			policytest.RequireAllocs(t, 0, func() {
-				if _, err := picker.Pick(balancer.PickInfo{}); err != nil {
-					t.Fatal(err)
-				}
+		for _, preference := range []string{"on", "off"} {
+			t.Run(schedule+"/zones "+preference, func(t *testing.T) {
+				config := fmt.Sprintf(`{"schedule":%q,"zonePreference":%q}`, schedule, preference)
+				// A quarter is in the zone: local and remote ones take calls.
+				picker := inZones(t, config, zoned(uneven(100), "a", "b", "b", "b")...).Picker()
+				policytest.RequireAllocs(t, 0, func() {
+					if _, err := picker.Pick(balancer.PickInfo{}); err != nil {
+						t.Fatal(err)
+					}
+				})
 			})
-		})
+		}
 	}
 }

@@ -17,8 +17,9 @@ type column struct {
 }
 
 // New builds the table for weights. There must be at least one weight and at
-// most 2^32-1; each must be positive. Shares are exact to 2^-32 of a column.
-func New(weights []uint32) *Table {
+// most 2^32-1; each must be positive, and less than 2^64 when multiplied with
+// their number; so must be their sum. Shares are exact to 2^-32 of a column.
+func New[W uint32 | uint64](weights []W) *Table {
 	n := uint64(len(weights))
 	var total uint64
 	for _, w := range weights {
@@ -74,9 +75,9 @@ func (t *Table) Draw(random uint64) uint32 {
 // column.
 func (t *Table) Draw32(random uint32) uint32 {
 	at := uint64(random) * uint64(len(t.columns))
-	i := uint32(at >> 32)
+	i, side := uint32(at>>32), uint32(at)
 	c := t.columns[i] // whole, so that what follows is a move and no jump: nobody could foresee it
-	if uint32(at) >= c.below {
+	if side >= c.below {
 		i = c.other
 	}
 	return i

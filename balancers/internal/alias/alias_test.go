@@ -67,6 +67,32 @@ func TestDraw_FollowsTheTable(t *testing.T) {
 	require.Less(t, chi2, 13.28, "χ² of 4 degrees of freedom at p = 0.01")
 }
 
+// Random numbers at even distances leave nothing to chance: where a share of
+// them falls is known to one number for each border between two indices.
+func TestDraw32_FollowsTheTable(t *testing.T) {
+	weights := []uint32{1, 2, 4, 8, 100, 1_000_000, 3}
+	table, total := New(weights), 0.0
+	for _, w := range weights {
+		total += float64(w)
+	}
+	const draws = 1 << 20
+	counts := make([]float64, len(weights))
+	for i := range uint32(draws) {
+		counts[table.Draw32(i*(1<<32/draws))]++
+	}
+	for i, w := range weights {
+		require.InDelta(t, draws*float64(w)/total, counts[i], float64(2*len(weights)))
+	}
+}
+
+func TestTable_SharesOfVeryLargeWeights(t *testing.T) {
+	got := shares(New([]uint64{1 << 60, 3 << 60, 1 << 40, 2 << 40}))
+	require.InDelta(t, 0.25, got[0], 0x1p-20)
+	require.InDelta(t, 0.75, got[1], 0x1p-20)
+	require.InDelta(t, 0x1p-22, got[2], 0x1p-32)
+	require.InDelta(t, 0x1p-21, got[3], 0x1p-32)
+}
+
 func TestDraw_EdgesOfTheRandomNumber(t *testing.T) {
 	table := New([]uint32{1, 1_000_000})
 	for _, random := range []uint64{0, 1, math.MaxUint32, 1 << 32, math.MaxUint64} {
