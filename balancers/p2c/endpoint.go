@@ -15,23 +15,25 @@ const (
 	maxLatency     = 16       // times the reference: what a sample counts for at the most
 	failureGain    = 1.0 / 4
 	successGain    = 1.0 / 10
-	fadeSeconds    = 10.0      // time constant with which an estimate without samples relaxes
-	fadePerDraw    = 1.0 / 256 // the same for failures where no clock is read
-	minSuccess     = 0.02      // successes are taken to be at least this share
-	probeSeconds   = 1.0       // how long an unmeasured endpoint is given for its first answer
-	alike          = 1.5       // latencies within this factor of the reference are taken for it
-	fewFailures    = 1.0 / 8   // a share of failures up to this is taken for none
+	latencyFade    = 8.0     // seconds; time constant with which a latency without samples relaxes
+	failureFade    = 10.0    // the same of failures, and of load reports
+	longSince      = 1.0 / 8 // seconds; an estimate of less time ago has not faded to speak of
+	minSuccess     = 0.02    // successes are taken to be at least this share
+	probeSeconds   = 1.0     // how long an unmeasured endpoint is given for its first answer
+	alike          = 1.5     // latencies within this factor of the reference are taken for it
+	fewFailures    = 1.0 / 8 // a share of failures up to this is taken for none
 )
 
 // endpoint is what one channel knows of one endpoint. It outlives the pickers
 // and is safe for concurrent use, but for what only builds look at. What a pick
 // reads stands first: it fits a cache line.
 type endpoint struct {
-	latency  estimate      // of successful calls, in nanoseconds; 0 while unmeasured
-	failures estimate      // the share of calls that failed, 0 to 1
-	busyness estimate      // by its load reports; 0 before any
-	probe    atomic.Uint32 // the tick of the last call given to it while unmeasured, 0 before any
-	absent   bool          // builds: took no calls at the last one
+	latency  estimate                 // of successful calls, in nanoseconds; 0 while unmeasured
+	failures estimate                 // the share of calls that failed, 0 to 1
+	busyness estimate                 // by its load reports; 0 before any
+	probe    atomic.Uint32            // the tick of the last call given to it while unmeasured, 0 before any
+	absent   bool                     // builds: took no calls at the last one
+	side     atomic.Pointer[estimate] // of the zones that it is on, nil for none
 	memory   *memory
 	inFlight inFlight
 	seen     uint64 // builds: the number of the last one that saw it
@@ -59,7 +61,7 @@ func (e *endpoint) slowness(v *view) float64 {
 		}
 		return 1
 	}
-	ratio := 1 + (value/v.reference-1)*fade(at.secondsTo(v.now))
+	ratio := 1 + (value/v.reference-1)*fade(at.secondsTo(v.now), latencyFade)
 	switch {
 	case ratio > alike:
 		return ratio / alike
@@ -82,15 +84,10 @@ func (e *endpoint) probing(now tick) bool {
 // probed notes that a call was given to it at now.
 func (e *endpoint) probed(now tick) { e.probe.Store(uint32(max(now, 1))) }
 
-// failuresSeen returns the share of failures, faded since the last call. Where
-// the clock is not read, being looked at is what makes time go by.
-func (e *endpoint) failuresSeen(v *view) float64 {
+// failuresAt returns the share of failures, faded since the last call.
+func (e *endpoint) failuresAt(now tick) float64 {
 	value, at := e.failures.load()
-	if v.timed {
-		return value * fade(at.secondsTo(v.now))
-	}
-	e.failures.update(at, func(value float64, _ tick) float64 { return value * (1 - fadePerDraw) })
-	return value
+	return value * fade(at.secondsTo(now), failureFade)
 }
 
 // sampleLatency takes in how long a call took, in nanoseconds. One that failed
@@ -98,13 +95,19 @@ func (e *endpoint) failuresSeen(v *view) float64 {
 func (e *endpoint) sampleLatency(took float64, failed bool, now tick, reference float64) {
 	took = min(took, maxLatency*reference)
 	e.latency.update(now, func(value float64, at tick) float64 {
+		seconds := at.secondsTo(now)
 		switch {
-		case failed && took <= value:
-			return value
 		case value == 0:
 			return took
+		case seconds > longSince && took*took < value*reference:
+			// Nearer to the reference than to what it was: forget that as far as it
+			// has faded. A sample that confirms a slow backend brings it back.
+			value = reference + (value-reference)*fade(seconds, latencyFade)
 		}
-		return value + (took-value)*gainAfter(at.secondsTo(now))
+		if failed && took <= value {
+			return value
+		}
+		return value + (took-value)*gainAfter(seconds)
 	})
 }
 
@@ -116,11 +119,14 @@ func gainAfter(seconds float64) float64 {
 
 // sampleOutcome takes in whether a call failed.
 func (e *endpoint) sampleOutcome(failed bool, now tick) {
+	if side := e.side.Load(); side != nil {
+		sampleSide(side, failed, now)
+	}
 	if value, _ := e.failures.load(); !failed && value == 0 {
 		return // the common case writes nothing
 	}
 	e.failures.update(now, func(value float64, at tick) float64 {
-		value *= fade(at.secondsTo(now))
+		value *= fade(at.secondsTo(now), failureFade)
 		if failed {
 			return value + (1-value)*failureGain
 		}
@@ -141,9 +147,12 @@ func (e *endpoint) learn(info *balancer.DoneInfo, start int64) {
 		return
 	}
 	if start == untimed {
+		if failed {
+			e.memory.ticker.windUp(e.memory.ctx)
+		}
 		if !noCall(info) {
-			e.sampleOutcome(failed, 0)
-			e.report(info.ServerLoad, 0)
+			e.sampleOutcome(failed, e.memory.ticker.load())
+			e.report(info.ServerLoad, e.memory.ticker.load())
 		}
 		return
 	}

@@ -49,4 +49,4 @@ func (e *estimate) update(now tick, change func(value float64, at tick) float64)
 func (e *estimate) reset() { e.word.Store(0) }
 
 // fade returns what is left of a deviation after so long without a sample.
-func fade(seconds float64) float64 { return math.Exp(-seconds / fadeSeconds) }
+func fade(seconds, timeConstant float64) float64 { return math.Exp(-seconds / timeConstant) }

@@ -39,6 +39,13 @@ func newGroup(backends []balancers.Backend, choices int, meanWeight float64, m *
 	return g
 }
 
+// on says which side of the zones the group's backends are on, nil for none.
+func (g *group) on(side *estimate) {
+	for i := range g.nodes {
+		g.nodes[i].side.Store(side)
+	}
+}
+
 // choose draws the group's choices, in proportion to weight, and returns the
 // best of them. Of equals that is the one drawn first: which one that is, is as
 // random as the draw, and so the shares at rest are the weights.

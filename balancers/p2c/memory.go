@@ -1,6 +1,7 @@
 package p2c
 
 import (
+	"context"
 	"math"
 	"sync/atomic"
 	"time"
@@ -12,16 +13,19 @@ import (
 // the ends of calls use its clock, reference and methods concurrently; endpoints
 // belongs to the builds.
 type memory struct {
+	ctx       context.Context // ends when the channel closes
 	epoch     time.Time
+	ticker    ticker    // the clock of picks that read none
 	reference reference // of latency, in nanoseconds
 	busyness  reference // of what load reports say
 	methods   methods
+	sides     sides
 	builds    uint64
 	endpoints map[*balancers.Load]*endpoint
 }
 
-func newMemory() *memory {
-	return &memory{epoch: time.Now(), endpoints: make(map[*balancers.Load]*endpoint)}
+func newMemory(ctx context.Context) *memory {
+	return &memory{ctx: ctx, epoch: time.Now(), endpoints: make(map[*balancers.Load]*endpoint)}
 }
 
 // clock returns the nanoseconds since the channel's first build.

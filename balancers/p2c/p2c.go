@@ -45,6 +45,7 @@ import (
 	"google.golang.org/grpc/balancer/base"
 
 	"github.com/steelyard-go/steelyard/balancers"
+	"github.com/steelyard-go/steelyard/balancers/internal/zone"
 )
 
 // Name is what service configs call the policy.
@@ -64,17 +65,18 @@ type Config struct {
 	Choices int `json:"choices,omitempty"`
 	// Load is [Latency], the default, or [Requests].
 	Load string `json:"load,omitempty"`
-	// ZonePreference is [On], the default, or [Off].
+	// ZonePreference is [On], the default, or [Off]: whether backends in the
+	// channel's own zone, where that is known, are preferred.
 	ZonePreference string `json:"zonePreference,omitempty"`
 	// SlowStart is how long a backend that becomes READY takes to get its full
 	// weight: 100 ms to an hour, 0, the default, for no time at all.
 	SlowStart balancers.Duration `json:"slowStart,omitempty"`
 }
 
-// Whether backends in the channel's own zone are preferred, if it is known.
+// The zone preferences.
 const (
-	On  = "on"
-	Off = "off"
+	On  = zone.On
+	Off = zone.Off
 )
 
 var defaults = Config{Choices: 2, Load: Latency, ZonePreference: On}
@@ -92,10 +94,7 @@ func (c Config) Validate() error {
 	if c.Load != Latency && c.Load != Requests {
 		return fmt.Errorf("load: got %.40q, want %q or %q", c.Load, Latency, Requests)
 	}
-	if c.ZonePreference != On && c.ZonePreference != Off {
-		return fmt.Errorf("zonePreference: got %.40q, want %q or %q", c.ZonePreference, On, Off)
-	}
-	return nil
+	return zone.Validate(c.ZonePreference)
 }
 
 // SlowStartWindow is how the frame learns of SlowStart.
@@ -111,8 +110,11 @@ func NewPickerBuilder(cfg Config) base.PickerBuilder {
 
 // newPolicy keeps what the channel has learned of its endpoints.
 func newPolicy() balancers.Policy[Config] {
-	m := newMemory()
+	var m *memory
 	return func(cfg Config, s balancers.Snapshot) balancer.Picker {
+		if m == nil {
+			m = newMemory(s.Context)
+		}
 		m.update(s.Members)
 		return newPicker(cfg, s, m)
 	}

@@ -6,36 +6,42 @@ import (
 	"google.golang.org/grpc/balancer"
 
 	"github.com/steelyard-go/steelyard/balancers"
+	"github.com/steelyard-go/steelyard/balancers/internal/zone"
 )
 
-const (
-	// redraws bounds how often a pick draws again because all it drew fail.
-	redraws = 2
-	// remotePenalty is how many times the score of a backend in another zone
-	// the best local one may have; squared, as costs are.
-	remotePenalty = 1.5 * 1.5
-)
+// redraws bounds how often a pick draws again because all it drew fail.
+const redraws = 2
 
 type picker struct {
 	memory *memory
 	timed  bool
-	local  group
-	remote *group // nil when zones do not matter
+	all    group  // where zones do not matter
+	zones  *zones // nil where they do not
 }
 
 func newPicker(cfg Config, s balancers.Snapshot, m *memory) *picker {
-	p := &picker{memory: m, timed: cfg.Load == Latency}
-	local, remote := s.Backends, []balancers.Backend(nil)
+	own := s.LocalZone
+	if cfg.ZonePreference == zone.Off {
+		own = ""
+	}
+	local, remote, share := zone.Split(own, s.Members, s.Backends, traits)
 	if len(local) == 0 {
 		local, remote = remote, nil
 	}
 	mean := meanWeight(s.Backends)
-	p.local = newGroup(local, cfg.Choices, mean, m)
+	p := &picker{memory: m, timed: cfg.Load == Latency, all: newGroup(local, cfg.Choices, mean, m)}
 	if len(remote) > 0 {
-		remote := newGroup(remote, 1, mean, m)
-		p.remote = &remote
+		p.zones = &zones{local: p.all, remote: newGroup(remote, cfg.Choices, mean, m), share: share, sides: &m.sides}
+		p.zones.local.on(&m.sides.local)
+		p.zones.remote.on(&m.sides.remote)
+	} else {
+		p.all.on(nil)
 	}
 	return p
+}
+
+func traits(b *balancers.Backend) zone.Traits {
+	return zone.Traits{Zone: b.Attrs.Zone, Weight: uint64(b.Weight()), Full: uint64(b.Attrs.Weight)}
 }
 
 func meanWeight(backends []balancers.Backend) float64 {
@@ -73,11 +79,8 @@ func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 // choose draws the candidates and returns the best of them.
 func (p *picker) choose(v *view) choice {
 	random := rand.Uint64()
-	best := p.local.choose(v, random)
-	if p.remote != nil {
-		if other := p.remote.choose(v, mix(random)); other.cost*remotePenalty < best.cost {
-			return other
-		}
+	if p.zones != nil {
+		return p.zones.choose(v, random)
 	}
-	return best
+	return p.all.choose(v, random)
 }

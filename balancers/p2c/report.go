@@ -53,8 +53,6 @@ func (e *endpoint) reported(v *view) float64 {
 	if value == 0 {
 		return 1
 	}
-	if v.timed {
-		value = v.busyness + (value-v.busyness)*fade(at.secondsTo(v.now))
-	}
+	value = v.busyness + (value-v.busyness)*fade(at.secondsTo(v.now), failureFade)
 	return min(max(v.busyness/value, minReported), maxReported)
 }

@@ -18,7 +18,7 @@ type view struct {
 
 func (m *memory) view(now int64) view {
 	if now == untimed {
-		return view{busyness: m.busyness.load()}
+		return view{now: m.ticker.load(), busyness: m.busyness.load()}
 	}
 	reference := m.reference.load()
 	return view{
@@ -56,7 +56,7 @@ func (v *view) fullCostOf(n *node, load float64) (cost float64, failing bool) {
 	if n.failures.value() == 0 {
 		return cost, false
 	}
-	failures := n.failuresSeen(v)
+	failures := n.failuresAt(v.now)
 	if failures <= fewFailures {
 		return cost, false
 	}
