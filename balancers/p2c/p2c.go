@@ -3,7 +3,8 @@
 //
 //	import _ "github.com/steelyard-go/steelyard/balancers/p2c"
 //
-//	{"loadBalancingConfig": [{"steelyard_p2c": {"choices": 2, "load": "latency"}}]}
+//	{"loadBalancingConfig": [{"steelyard_p2c": {
+//		"choices": 2, "load": "latency", "zonePreference": "on", "slowStart": "0s"}}]}
 //
 // The draw is in proportion to weight, so that shares are the weights while
 // there is little to do. Of those drawn the one with the lowest score is taken:
@@ -12,12 +13,13 @@
 //
 // q is this channel's calls in flight there and ŵ the weight relative to the
 // mean; L is the smoothed latency of successful calls and Lref the channel's
-// slow mean of it, differences up to a factor of 1.5 not counting; f is the smoothed share of calls that failed with Unknown,
-// DeadlineExceeded, ResourceExhausted, Internal, Unavailable or DataLoss, an
-// eighth or less not counting.
-// Looking at two instead of all keeps clients that see the same numbers from
-// stampeding to one server, and is nearly as good (Mitzenmacher, The Power of
-// Two Choices in Randomized Load Balancing, 2001).
+// slow mean of it, differences up to a factor of 1.5 not counting; f is the
+// smoothed share of calls that failed with Unknown, DeadlineExceeded,
+// ResourceExhausted, Internal, Unavailable or DataLoss, an eighth or less not
+// counting. Looking at two instead of all keeps clients that see the same
+// numbers from stampeding to one server, and is nearly as good (Mitzenmacher,
+// The Power of Two Choices in Randomized Load Balancing, 2001). The constants
+// are those that did best in the simulation in bench/simulation.
 //
 // A backend that fails fast does not look fast: a failure may raise L, never
 // lower it. One that has not been measured counts as average and gets one call
@@ -26,15 +28,29 @@
 // drawn are failing the pick draws again, at most twice; it never fails itself.
 //
 // With "load": "requests" latency is left out, and with it every look at the
-// clock; the memory of failures then fades with each draw instead.
+// clock. A timer stands in for it for as long as a failure has to fade.
+//
+// ORCA load reports that come with answers (gRFC A51) scale the weight: a busier
+// backend than the mean counts for less. A stream counts in q while it lasts;
+// its duration is no latency. Which methods are streams is known from the
+// protobuf descriptors that are linked into the client.
+//
+// In a channel that knows its zone ([attrs.SetLocalZone]) the candidates are
+// local, with one from another zone beside them, which is taken if its score is
+// less than half as high or so. A local zone that is short of capacity hands
+// calls over in proportion, and one where calls fail is left as a whole. With
+// "slowStart" a backend that becomes READY goes from a tenth of its weight to
+// all of it over that time.
 //
 // It is good where calls or servers differ in speed, and against servers that
 // break. A client knows its own calls only: one with few of them has little to
 // go by.
 //
-// Limit: a stream counts in q while it lasts, but when it ends it is taken for a
-// call that took as long. Samples count for at most 16 times Lref, so mixing
-// long streams with short calls blurs L; "requests" does not mind.
+// Limit: methods without a descriptor, as in a generic proxy, are taken for
+// plain calls. Samples count for at most 16 times Lref, so mixing long streams of
+// those with short calls blurs L; "requests" does not mind.
+//
+// [attrs.SetLocalZone]: https://pkg.go.dev/github.com/steelyard-go/steelyard/attrs#SetLocalZone
 package p2c
 
 import (
