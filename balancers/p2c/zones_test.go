@@ -177,3 +177,55 @@ func TestPolicy_SlowStartRampsTheShare(t *testing.T) {
 		})
 	}
 }
+
+func TestZones_OneCallInFlightIsNoReasonToLeave(t *testing.T) {
+	forAllZoned(t, func(t *testing.T, config string) {
+		z := newZoned(t, config, 3, 3, 3)
+		counts := make(map[string]int)
+		hold := func(n int) {
+			for range n {
+				picked, err := z.Pick(t.Context())
+				require.NoError(t, err)
+				counts[z.zone[fmt.Sprint(picked.SubConn)]]++
+			}
+		}
+		hold(4)
+		require.Equal(t, 4, counts["a"])
+		hold(20)
+		require.Less(t, counts["a"], 20, "but more of them are")
+	})
+}
+
+func TestScore_ABackendThatWasSlowIsBackInTimeWithFewCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		servers := make([]*server, 10)
+		for i := range servers {
+			servers[i] = &server{took: 10 * time.Millisecond}
+		}
+		slow := servers[0]
+		tr := newTraffic(p2c.Config{}, servers...)
+		tr.run(t, 30*time.Second, 100*time.Millisecond)
+		slow.took = 500 * time.Millisecond
+		tr.run(t, 30*time.Second, 100*time.Millisecond)
+		slow.took = 10 * time.Millisecond
+		tr.run(t, 28*time.Second, 100*time.Millisecond)
+		require.Greater(t, tr.run(t, 20*time.Second, 100*time.Millisecond)[slow], 0.05)
+	})
+}
+
+func TestPolicy_ASecondDoneTeachesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &server{took: 5 * time.Millisecond}, &server{took: 5 * time.Millisecond}
+		tr := newTraffic(p2c.Config{}, a, b)
+		tr.run(t, 5*time.Second, 10*time.Millisecond)
+		picked, err := tr.picker.Pick(balancer.PickInfo{})
+		require.NoError(t, err)
+		pass(5 * time.Millisecond)
+		for range 20 {
+			picked.Done(balancer.DoneInfo{Err: errDown})
+		}
+		pass(10 * time.Second)
+		failed := tr.servers[fmt.Sprint(picked.SubConn)]
+		require.InDelta(t, 0.5, tr.run(t, 2*time.Second, 10*time.Millisecond)[failed], 0.2)
+	})
+}
