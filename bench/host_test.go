@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"net/netip"
 	"net/url"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,6 +35,8 @@ type host struct {
 	shutdown func()       // called by the next Shutdown of a connection
 	during   func()       // what passes in a call that count makes
 
+	goroutines int // how many there were before
+
 	mu    sync.Mutex
 	made  []*subConn
 	asked []*subConn // told to connect and not connected yet
@@ -44,7 +48,7 @@ func newHost(tb testing.TB, p policy) *host {
 	if builder == nil {
 		tb.Fatalf("no policy is registered under the name %q", p.lb)
 	}
-	h := &host{tb: tb, of: p, during: func() {}}
+	h := &host{tb: tb, of: p, during: func() {}, goroutines: runtime.NumGoroutine()}
 	if p.config != "" {
 		parser, ok := builder.(balancer.ConfigParser)
 		if !ok {
@@ -68,6 +72,12 @@ func endpoints(n int, weights ...uint32) []resolver.Endpoint {
 		list[i] = endpoint(fmt.Sprintf("10.%d.%d.%d:8080", i>>16, i>>8&255, i&255), weights[i%len(weights)])
 	}
 	return list
+}
+
+// numberOf returns the number of a backend in endpoints' list.
+func numberOf(addr string) int32 {
+	ip := netip.MustParseAddrPort(addr).Addr().As4()
+	return int32(ip[1])<<16 | int32(ip[2])<<8 | int32(ip[3])
 }
 
 func endpoint(addr string, weight uint32) resolver.Endpoint {

@@ -34,7 +34,7 @@ func (c *call) spin(picker balancer.Picker, n uint64) error {
 // work in it too. The line of the frame, which chooses nothing, is what the
 // benchmark itself takes.
 func BenchmarkPick(b *testing.B) {
-	eachPicker(b, sizes, func(b *testing.B, p policy, picker balancer.Picker) {
+	eachPicker(b, tried(sizes), func(b *testing.B, p policy, picker balancer.Picker) {
 		c, n := p.newCall(), rand.Uint64()
 		b.ReportAllocs()
 		cpu := cpuTime()
@@ -50,7 +50,7 @@ func BenchmarkPick(b *testing.B) {
 
 // BenchmarkPickParallel is BenchmarkPick from GOMAXPROCS goroutines at once.
 func BenchmarkPickParallel(b *testing.B) {
-	eachPicker(b, []int{100, 10_000}, func(b *testing.B, p policy, picker balancer.Picker) {
+	eachPicker(b, tried([]int{100, 10_000}), func(b *testing.B, p policy, picker balancer.Picker) {
 		b.ReportAllocs()
 		cpu := cpuTime()
 		b.RunParallel(func(pb *testing.PB) {

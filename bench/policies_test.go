@@ -27,6 +27,7 @@ type policy struct {
 
 	ignoresWeights bool // its shares are equal whatever the weights
 	timesCalls     bool // prefers backends that are quick; which of the fakes are is chance
+	rotates        bool // by weight, in a set order and not by a draw
 	reports        bool // learns weights from load reports and not from the list
 	lazy           bool // connects a backend when a call first wants it
 	addresses      bool // knows nothing of endpoints
@@ -39,7 +40,7 @@ const hashHeader = "x-user-id"
 var policies = []policy{
 	{label: "round_robin", lb: roundrobin.Name, ignoresWeights: true},
 	{label: "weighted_random", lb: weighted.Name, config: `{"schedule":"random"}`},
-	{label: "weighted_smooth", lb: weighted.Name, config: `{"schedule":"smooth"}`},
+	{label: "weighted_smooth", lb: weighted.Name, config: `{"schedule":"smooth"}`, rotates: true},
 	{label: "p2c", lb: p2c.Name, config: `{"load":"latency"}`, timesCalls: true},
 	{label: "p2c_requests", lb: p2c.Name, config: `{"load":"requests"}`},
 	{label: "hash_key", lb: consistenthash.Name, context: withKey},
@@ -56,7 +57,7 @@ var policies = []policy{
 	// Without a blackout the first report counts. Schedulers are made anew with
 	// each list, see host.weigh, and not by the clock while something else is measured.
 	{
-		label: "stock_weighted_round_robin", lb: weightedroundrobin.Name, reports: true, stock: true,
+		label: "stock_weighted_round_robin", lb: weightedroundrobin.Name, rotates: true, reports: true, stock: true,
 		config: `{"blackoutPeriod":"0s","weightExpirationPeriod":"86400s","weightUpdatePeriod":"86400s"}`,
 	},
 	{label: "stock_least_request", lb: leastrequest.Name, config: `{"choiceCount":2}`, ignoresWeights: true, stock: true},
