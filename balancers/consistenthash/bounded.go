@@ -15,20 +15,22 @@ const minBound = 8
 // bounded is the picker that bounds what a backend holds.
 type bounded struct {
 	picker
-	loads  []*balancers.Load // of the ring's members
+	loads  []*balancers.Load // of the table's members
 	shares []float64         // factor × w/W, W being the weight of those that take calls
 	total  *balancers.Load   // of the channel, across rebuilds
 }
 
-func newBounded(p picker, factor float64, s balancers.Snapshot, total *balancers.Load) *bounded {
-	b := &bounded{picker: p, loads: make([]*balancers.Load, len(s.Members)), shares: make([]float64, len(s.Members)), total: total}
+func newBounded(p picker, factor float64, members []balancers.Backend, total *balancers.Load) *bounded {
+	b := &bounded{picker: p, loads: make([]*balancers.Load, len(members)), shares: make([]float64, len(members)), total: total}
 	weight := 0.0
-	for _, m := range s.Backends {
-		weight += float64(m.Attrs.Weight)
+	for i := range members {
+		if members[i].SubConn != nil {
+			weight += float64(members[i].Attrs.Weight)
+		}
 	}
-	for i, m := range s.Members {
-		b.loads[i] = m.Load
-		b.shares[i] = factor * float64(m.Attrs.Weight) / weight
+	for i := range members {
+		b.loads[i] = members[i].Load
+		b.shares[i] = factor * float64(members[i].Attrs.Weight) / weight
 	}
 	return b
 }
@@ -36,7 +38,7 @@ func newBounded(p picker, factor float64, s balancers.Snapshot, total *balancers
 // roundingError keeps a share that is whole from being rounded up.
 const roundingError = 1e-9
 
-// laps bounds how often a pick goes round the ring for a backend with room.
+// laps bounds how often a pick goes through all members for a backend with room.
 // The bounds add up to more than the calls in flight, so there is one, unless
 // other picks took it in the same instant; a second lap counts those in.
 const laps = 4
@@ -50,7 +52,7 @@ func (b *bounded) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	}
 	for lap := range laps + 1 {
 		calls := float64(b.total.InFlight() + 1)
-		for m := range b.ring.choices(hash) {
+		for m := range b.table.preferences(hash) {
 			sc := b.subConns[m]
 			if sc == nil {
 				continue

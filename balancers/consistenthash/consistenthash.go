@@ -7,35 +7,41 @@
 //		"requestHashHeader": "x-user-id", "onMissingKey": "random", "boundedLoadFactor": 0}}]}
 //
 // The key is the one of [WithKey] or, without it, the request header named in
-// the config, by the rules of gRFC A76. Its xxhash64 is looked up on a ring
-// (Karger et al., Consistent Hashing and Random Trees, 1997) on which each
-// endpoint has points in proportion to its weight. The ring holds all endpoints
-// of the resolver's list, connected or not: one that is down or drains moves
-// its own keys only, each to its next choice, and gets them back. Addresses and
-// integer arithmetic decide, so all processes on all architectures agree.
+// the config, by the rules of gRFC A76. Its xxhash64 belongs to one of 131,072
+// slots, and a table says whose each slot is. Slots go to endpoints by weighted
+// rendezvous (Thaler and Ravishankar, Using Name-Based Mappings to Increase Hit
+// Rates, 1998), with a limit to what an endpoint may have: 1.05 times its share
+// of the weight, or up to 1.1 times where the share is under a thousandth. The
+// table holds all endpoints of the resolver's list, connected or not: one that is
+// down or drains moves its own keys only, each to its next choice, and gets them
+// back. Addresses, weights and integer arithmetic decide, and nothing that was
+// before: all processes on all architectures agree.
 //
 // With boundedLoadFactor c a backend holds at most max(8, ⌈c·(n+1)·w/W⌉) calls
 // of this channel in flight, n being the channel's calls in flight and w/W the
 // backend's share of the weight; what is over goes to the key's next choice
-// (Mirrokni, Thorup, Zadimoghaddam, Consistent Hashing with Bounded Loads, 2017).
+// (Mirrokni, Thorup and Zadimoghaddam, Consistent Hashing with Bounded Loads, 2018).
 //
-// It is good for caches and sessions. It evens out keys, not calls: one hot key
-// is one hot backend, unless the load is bounded.
+// It is good for caches and sessions: a backend that leaves the list, comes or
+// changes its weight moves hardly a key more than it must up to a hundred
+// backends, and up to twice as many with thousands. It evens out keys, not calls:
+// one hot key is one hot backend, unless the load is bounded.
 //
-// Limits: backends that are alike have 256 points each, 16 bytes a point, so
-// shares are even to a tenth for ten backends and a quarter for a hundred and
-// more (peak to average), those of light backends less; building the
-// ring is part of taking a new list over. Where weights differ a change of one
-// moves some keys of the others too. A key from the metadata costs a copy of the
-// call's metadata, which gRPC makes. With "fail" a pick fails with
-// InvalidArgument, but gRPC lets no policy fail calls with that code (gRFC A54):
-// the caller gets it as Internal, with the text.
+// A table takes 256 KiB a channel up to 256 backends, 512 KiB up to 65,536 and
+// 1 MiB beyond, and 24 bytes for each backend; while one is being built, some
+// 6 MiB more. That takes 10 to 40 milliseconds, and happens in the background but for a
+// channel's first table: until the new one is there the old one serves, without
+// those who left.
+//
+// Limits: a backend whose share is less than a slot has one slot or none. A key
+// from the metadata costs a copy of the call's metadata, which gRPC makes. With
+// "fail" a pick fails with InvalidArgument, but gRPC lets no policy fail calls
+// with that code (gRFC A54): the caller gets it as Internal, with the text.
 package consistenthash
 
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -98,30 +104,25 @@ func init() { balancers.RegisterPolicy(Name, defaults, newPolicy) }
 
 // NewPickerBuilder returns the policy as a builder of pickers for gRPC's base
 // balancer and for unit tests: see [balancers.NewPickerBuilder]. Built this
-// way, the ring holds the READY backends only.
+// way, the table holds the READY backends only, and each Build makes it anew.
 func NewPickerBuilder(cfg Config) base.PickerBuilder {
 	return balancers.NewPickerBuilder(Name, cfg, defaults, newPolicy)
 }
 
-// newPolicy keeps the ring from one build to the next: it changes only with
+// newPolicy keeps the table from one build to the next: it changes only with
 // the membership and the weights, not with every connection.
 func newPolicy() balancers.Policy[Config] {
-	var (
-		members []member
-		current *ring
-		total   = new(balancers.Load)
-	)
+	tables := &tables{build: newTable}
+	total := new(balancers.Load)
 	return func(cfg Config, s balancers.Snapshot) balancer.Picker {
-		if now := membersOf(s); current == nil || !slices.Equal(now, members) {
-			members, current = now, newRing(now)
-		}
+		table, members := tables.serving(s)
 		p := picker{
-			ring:     current,
+			table:    table,
 			header:   strings.ToLower(cfg.RequestHashHeader),
-			subConns: make([]balancer.SubConn, len(s.Members)),
+			subConns: make([]balancer.SubConn, len(members)),
 		}
-		for i, m := range s.Members {
-			p.subConns[i] = m.SubConn
+		for i := range members {
+			p.subConns[i] = members[i].SubConn
 		}
 		if cfg.OnMissingKey == Fail {
 			p.missing = missingKey(p.header)
@@ -129,16 +130,8 @@ func newPolicy() balancers.Policy[Config] {
 		if cfg.BoundedLoadFactor == 0 {
 			return &p
 		}
-		return newBounded(p, cfg.BoundedLoadFactor, s, total)
+		return newBounded(p, cfg.BoundedLoadFactor, members, total)
 	}
-}
-
-func membersOf(s balancers.Snapshot) []member {
-	members := make([]member, len(s.Members))
-	for i, m := range s.Members {
-		members[i] = member{addr: m.Address.Addr, weight: m.Attrs.Weight}
-	}
-	return members
 }
 
 func missingKey(header string) error {
@@ -149,13 +142,13 @@ func missingKey(header string) error {
 }
 
 type picker struct {
-	ring     *ring
+	table    *table
 	header   string
 	missing  error              // what a call without a key gets, nil for a backend at random
-	subConns []balancer.SubConn // of the ring's members, nil for one that takes no calls
+	subConns []balancer.SubConn // of the table's members, nil for one that takes no calls
 }
 
-// hash returns where on the ring the call belongs.
+// hash returns the hash of the call's key, or a random one.
 func (p *picker) hash(info balancer.PickInfo) (uint64, error) {
 	key, ok := keyOf(info.Ctx, p.header)
 	switch {
@@ -173,10 +166,10 @@ func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	if err != nil {
 		return balancer.PickResult{}, err
 	}
-	for m := range p.ring.choices(hash) {
+	for m := range p.table.preferences(hash) {
 		if sc := p.subConns[m]; sc != nil {
 			return balancer.PickResult{SubConn: sc}, nil
 		}
 	}
-	return balancer.PickResult{}, balancer.ErrNoSubConnAvailable // not while one member takes calls
+	return balancer.PickResult{}, balancer.ErrNoSubConnAvailable // all that take calls are new: their table is on its way
 }

@@ -123,8 +123,8 @@ func TestKey_MissingGoesAnywhereByWeight(t *testing.T) {
 				weights := []uint32{1, 1, 2, 4}
 				c := policytest.Channel(t, consistenthash.Name, config, policytest.Endpoints(weights...)...)
 				counts := c.Count(ctx, 20_000)
-				for i, w := range weights { // as even as the ring is, which is not exact
-					require.InEpsilonf(t, 2500*float64(w), counts[policytest.Addr(i)], 0.35, "weight %d: %v", w, counts)
+				for i, w := range weights { // six σ of the lightest, and what the table is off
+					require.InEpsilonf(t, 2500*float64(w), counts[policytest.Addr(i)], 0.16, "weight %d: %v", w, counts)
 				}
 			})
 		}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/balancer"
@@ -96,13 +97,6 @@ func TestOwners_EveryClientAgrees(t *testing.T) {
 			c := policytest.Channel(t, consistenthash.Name, "", shuffled...)
 			require.Equal(t, want, owners(t, c.Picker()), "in whatever order the list and the connections come")
 		}
-		c := policytest.Channel(t, consistenthash.Name, "", policytest.Alike(20)...)
-		require.NoError(t, c.Update(endpoints[0]))
-		require.NoError(t, c.Update(endpoints...))
-		for _, e := range endpoints {
-			c.Ready(e.Addresses[0].Addr)
-		}
-		require.Equal(t, want, owners(t, c.Picker()), "whatever the list was before")
 	})
 }
 
@@ -128,22 +122,41 @@ func TestOwners_StayAcrossRebuilds(t *testing.T) {
 	})
 }
 
-// What the channel's list said before leaves no trace, not even in lists of the
-// same length.
+// What the channel's list said before leaves no trace once the new table is
+// there, not even in lists of the same length.
 func TestOwners_FollowTheList(t *testing.T) {
-	c := policytest.Channel(t, consistenthash.Name, "", policytest.Alike(5)...)
-	for _, weights := range [][]uint32{{1, 1, 9, 1, 1}, {9, 1, 1, 1, 1}, {4, 4, 4, 4, 4}, {1, 1, 1, 1, 1}} {
-		endpoints := policytest.Endpoints(weights...)
-		require.NoError(t, c.Update(endpoints...))
-		require.Equal(t, ownersAmong(t, endpoints), owners(t, c.Picker()), "weights %v", weights)
+	synctest.Test(t, func(t *testing.T) {
+		c := policytest.Channel(t, consistenthash.Name, "", policytest.Alike(20)...)
+		lists := [][]resolver.Endpoint{policytest.Alike(5)}
+		for _, weights := range [][]uint32{{1, 1, 9, 1, 1}, {9, 1, 1, 1, 1}, {4, 4, 4, 4, 4}, {1, 2}} {
+			replaced := policytest.Endpoints(weights...)
+			replaced[0] = balancertest.Endpoint(newcomer, attrs.Attrs{Weight: 2})
+			lists = append(lists, policytest.Endpoints(weights...), replaced)
+		}
+		for i, endpoints := range lists {
+			require.NoError(t, c.Update(endpoints...))
+			for _, e := range endpoints {
+				c.Ready(e.Addresses[0].Addr)
+			}
+			synctest.Wait()
+			require.Equal(t, ownersAmong(t, endpoints), owners(t, c.Picker()), "list %d", i)
+		}
+	})
+}
 
-		endpoints[0] = balancertest.Endpoint(newcomer, attrs.Attrs{Weight: 2})
-		require.NoError(t, c.Update(endpoints...))
-		c.Ready(newcomer)
-		require.Equal(t, ownersAmong(t, endpoints), owners(t, c.Picker()), "another member instead of the first")
-		require.NoError(t, c.Update(policytest.Endpoints(weights...)...))
-		c.Ready(policytest.Addr(0))
-	}
+// A new list shows in the picks at once as far as it can: who has left gets no
+// more calls, and nobody else's keys move until the new table is there.
+func TestOwners_BeforeTheNewTableIsThere(t *testing.T) {
+	endpoints := policytest.Alike(10)
+	synctest.Test(t, func(t *testing.T) {
+		c := policytest.Channel(t, consistenthash.Name, "", endpoints...)
+		before := owners(t, c.Picker())
+		gone := endpoints[3].Addresses[0].Addr
+		require.NoError(t, c.Update(slices.Delete(slices.Clone(endpoints), 3, 4)...))
+		requireOnlyFrom(t, gone, before, owners(t, c.Picker()))
+		synctest.Wait()
+		requireOnlyFrom(t, gone, before, owners(t, c.Picker()))
+	})
 }
 
 // The ways in which a backend can be away and yet in the list, and back.
@@ -245,6 +258,25 @@ func TestOwners_TheKeysOfABackendThatIsAwayScatter(t *testing.T) {
 	require.Len(t, heirs, n-1, "every other backend takes some")
 	for addr, got := range heirs {
 		require.Lessf(t, got, total*3/(n-1), "%s takes %d of %d", addr, got, total)
+	}
+}
+
+// However many are away, the others share the keys by weight.
+func TestOwners_TheKeysOfManyThatAreAwayScatter(t *testing.T) {
+	const n = 40
+	c := policytest.Channel(t, consistenthash.Name, "", policytest.Alike(n)...)
+	for i := range n {
+		if i%4 != 0 {
+			c.Idle(policytest.Addr(i))
+		}
+	}
+	counts := make(map[string]int)
+	for _, addr := range owners(t, c.Picker()) {
+		counts[addr]++
+	}
+	require.Len(t, counts, n/4)
+	for addr, got := range counts { // 150 each, and six σ
+		require.InDeltaf(t, len(someKeys)*4/n, got, 75, "%s", addr)
 	}
 }
 

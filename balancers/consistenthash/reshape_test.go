@@ -42,9 +42,7 @@ func TestOwners_ANewMemberTakesKeysAndMovesNoOthers(t *testing.T) {
 
 const newcomer = "10.9.9.9:8080"
 
-// Where weights differ a member that comes or goes changes how finely the others
-// are resolved, and still moves no more than twice its own keys.
-func TestOwners_AMemberThatComesOrGoesMovesAboutItsOwnKeys(t *testing.T) {
+func TestOwners_AMemberThatComesOrGoesMovesItsOwnKeys(t *testing.T) {
 	forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
 		all := ownersAmong(t, endpoints)
 		for i, e := range endpoints {
@@ -55,7 +53,7 @@ func TestOwners_AMemberThatComesOrGoesMovesAboutItsOwnKeys(t *testing.T) {
 				}
 			}
 			rest := ownersAmong(t, slices.Delete(slices.Clone(endpoints), i, i+1))
-			require.LessOrEqualf(t, moved(all, rest), 2*own+len(someKeys)/100, "%s owned %d", e.Addresses[0].Addr, own)
+			require.LessOrEqualf(t, moved(all, rest), own+len(someKeys)/100, "%s owned %d", e.Addresses[0].Addr, own)
 		}
 	})
 }
@@ -65,7 +63,7 @@ func TestOwners_AMemberThatComesOrGoesMovesAboutItsOwnKeys(t *testing.T) {
 // in the heavier one's share.
 func TestOwners_ANewWeightMovesAboutWhatItIsWorth(t *testing.T) {
 	for _, n := range []int{10, 100} {
-		for _, step := range [][2]uint32{{1, 2}, {2, 1}, {2, 4}, {10, 20}, {10, 5}, {100, 101}, {100, 200}, {100, 50}, {1000, 1}} {
+		for _, step := range [][2]uint32{{1, 2}, {2, 1}, {10, 5}, {100, 101}, {1000, 1}} {
 			t.Run(fmt.Sprintf("%d backends of %d, one to %d", n, step[0], step[1]), func(t *testing.T) {
 				weights := slices.Repeat([]uint32{step[0]}, n)
 				before := ownersAmong(t, policytest.Endpoints(weights...))
@@ -78,16 +76,16 @@ func TestOwners_ANewWeightMovesAboutWhatItIsWorth(t *testing.T) {
 				if least < 0 {
 					least = -least
 				}
-				// Twice the least, and a hundredth of the keys for chance and rounding.
-				most := (2*least + 0.01) * float64(len(someKeys))
+				// The least, and a hundredth of the keys for chance.
+				most := (1.2*least + 0.01) * float64(len(someKeys))
 				require.LessOrEqual(t, float64(moved(before, after)), most, "of %d keys", len(someKeys))
 			})
 		}
 	}
 }
 
-// A member that gets heavier takes keys and gives next to none away, and at most
-// twice as many move between the others as go to it.
+// A member that gets heavier takes keys and gives none away, and next to none
+// move between the others.
 func TestOwners_AHeavierMemberTakesKeysAndMovesFewOthers(t *testing.T) {
 	for _, weights := range [][]uint32{{3, 3, 3, 3, 3}, {1, 2, 4, 1, 2, 4, 5, 5}, {100, 150, 120, 90, 100}} {
 		t.Run(fmt.Sprint(weights), func(t *testing.T) {
@@ -105,8 +103,8 @@ func TestOwners_AHeavierMemberTakesKeysAndMovesFewOthers(t *testing.T) {
 					}
 				}
 				require.Positive(t, taken)
-				require.LessOrEqual(t, given, len(someKeys)/100)
-				require.LessOrEqual(t, moved(before, after), 3*taken+len(someKeys)/100)
+				require.Zero(t, given)
+				require.LessOrEqual(t, moved(before, after), taken+len(someKeys)/100)
 			}
 		})
 	}
@@ -115,11 +113,11 @@ func TestOwners_AHeavierMemberTakesKeysAndMovesFewOthers(t *testing.T) {
 func TestOwners_SharesFollowWeights(t *testing.T) {
 	for name, tc := range map[string]struct {
 		endpoints []resolver.Endpoint
-		peak      float64 // to average, of backends of the same weight
+		peak      float64 // to average, of 100,000 keys: chance adds to what the table promises
 	}{
-		"alike":    {policytest.Alike(100), 1.35},
-		"weighted": {policytest.Endpoints(slices.Repeat([]uint32{1, 2, 4, 8}, 25)...), 2},
-		"large":    {policytest.Endpoints(slices.Repeat([]uint32{100_000, 200_000}, 50)...), 2},
+		"alike":    {policytest.Alike(100), 1.18},
+		"weighted": {policytest.Endpoints(slices.Repeat([]uint32{1, 2, 4, 8}, 25)...), 1.4},
+		"large":    {policytest.Endpoints(slices.Repeat([]uint32{100_000, 200_000}, 50)...), 1.25},
 	} {
 		t.Run(name, func(t *testing.T) {
 			picker := consistenthash.NewPickerBuilder(consistenthash.Config{}).Build(policytest.BuildInfo(tc.endpoints...))
@@ -136,12 +134,12 @@ func TestOwners_SharesFollowWeights(t *testing.T) {
 				w, got := attrs.FromEndpoint(e).Weight, counts[e.Addresses[0].Addr]
 				want := n * float64(w) / weight
 				require.Lessf(t, float64(got), tc.peak*want, "weight %d", w)
-				require.Greaterf(t, float64(got), want/tc.peak/1.5, "weight %d", w)
+				require.Greaterf(t, float64(got), want/tc.peak/1.05, "weight %d", w)
 				ofClass[w] += got
 				wantOfClass[w] += want
 			}
 			for w, want := range wantOfClass {
-				require.InEpsilonf(t, want, ofClass[w], 0.1, "all of weight %d", w)
+				require.InEpsilonf(t, want, ofClass[w], 0.03, "all of weight %d", w)
 			}
 		})
 	}
