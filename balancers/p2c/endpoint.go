@@ -39,6 +39,12 @@ type endpoint struct {
 	seen     uint64 // builds: the number of the last one that saw it
 }
 
+func newEndpoint(m *memory) *endpoint {
+	e := &endpoint{memory: m}
+	e.bind(&e.inFlight.first, 0)
+	return e
+}
+
 // forget makes the endpoint unknown again: after an outage another process may
 // stand there. Its calls in flight still count.
 func (e *endpoint) forget() {

@@ -10,11 +10,12 @@ import (
 
 // A call in flight holds a slot of its endpoint. The slots are bits of one word,
 // so that one atomic operation counts a call and tells it from all others, and
-// one counts it out, once. Each slot has its Done bound for good; they are made
-// a few at a time, when so many calls are in flight for the first time.
+// one counts it out, once. Each slot has its Done bound for good. The first few
+// lie in the endpoint itself, whose memory a pick has at hand; more are made
+// when so many calls are in flight for the first time.
 const (
 	slots     = 64
-	slotBlock = 8
+	slotBlock = 4
 )
 
 // inFlight counts the calls in flight at one endpoint. Those beyond the slots
@@ -22,7 +23,14 @@ const (
 type inFlight struct {
 	held   atomic.Uint64 // the slots that are taken
 	others atomic.Int64  // calls without a slot
-	blocks [slots / slotBlock]atomic.Pointer[[slotBlock]slot]
+	first  [slotBlock]slot
+	more   [slots/slotBlock - 1]atomic.Pointer[[slotBlock]slot]
+}
+
+// slot is the record of one call in flight.
+type slot struct {
+	start atomic.Int64
+	done  func(balancer.DoneInfo)
 }
 
 // count returns how many calls have begun and not ended.
@@ -41,12 +49,8 @@ func (e *endpoint) begin(start int64) func(balancer.DoneInfo) {
 		if i == slots {
 			return e.beginWithoutSlot(start)
 		}
-		block := e.inFlight.blocks[i/slotBlock].Load()
-		if block == nil {
-			block = e.makeBlock(i / slotBlock)
-		}
+		s := e.slot(i)
 		if e.inFlight.held.CompareAndSwap(held, held|1<<i) {
-			s := &block[i%slotBlock]
 			if start != s.start.Load() { // untimed calls spare the write
 				s.start.Store(start)
 			}
@@ -55,31 +59,34 @@ func (e *endpoint) begin(start int64) func(balancer.DoneInfo) {
 	}
 }
 
-func (e *endpoint) makeBlock(i int) *[slotBlock]slot {
-	block := new([slotBlock]slot)
+func (e *endpoint) slot(i int) *slot {
+	if i < slotBlock {
+		return &e.inFlight.first[i]
+	}
+	more := &e.inFlight.more[i/slotBlock-1]
+	block := more.Load()
+	if block == nil {
+		block = new([slotBlock]slot)
+		e.bind(block, i/slotBlock)
+		if !more.CompareAndSwap(nil, block) {
+			block = more.Load()
+		}
+	}
+	return &block[i%slotBlock]
+}
+
+// bind makes the Dones of the nth block.
+func (e *endpoint) bind(block *[slotBlock]slot, n int) {
 	for j := range block {
-		s := &block[j]
-		s.endpoint, s.bit = e, 1<<(i*slotBlock+j)
-		s.done = s.end
+		s, bit := &block[j], uint64(1)<<(n*slotBlock+j)
+		s.done = func(info balancer.DoneInfo) { e.end(s, bit, &info) }
 	}
-	if !e.inFlight.blocks[i].CompareAndSwap(nil, block) {
-		return e.inFlight.blocks[i].Load()
-	}
-	return block
 }
 
-// slot is the record of one call in flight.
-type slot struct {
-	endpoint *endpoint
-	bit      uint64
-	start    atomic.Int64
-	done     func(balancer.DoneInfo)
-}
-
-func (s *slot) end(info balancer.DoneInfo) {
+func (e *endpoint) end(s *slot, bit uint64, info *balancer.DoneInfo) {
 	start := s.start.Load()
-	if s.endpoint.inFlight.held.And(^s.bit)&s.bit != 0 {
-		s.endpoint.learn(&info, start)
+	if e.inFlight.held.And(^bit)&bit != 0 {
+		e.learn(info, start)
 	}
 }
 

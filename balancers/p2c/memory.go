@@ -39,7 +39,7 @@ func (m *memory) update(members []balancers.Backend) {
 		b := &members[i]
 		e, known := m.endpoints[b.Load]
 		if !known {
-			e = &endpoint{memory: m}
+			e = newEndpoint(m)
 			m.endpoints[b.Load] = e
 		}
 		if e.absent && b.SubConn != nil {
