@@ -16,13 +16,6 @@ type Load struct {
 // InFlight returns how many calls have begun and not ended.
 func (l *Load) InFlight() int64 { return l.inFlight.Load() }
 
-// Enter counts a call in and Leave counts it out again, for policies that keep
-// a record of each call anyway. Leave must come exactly once for each Enter.
-func (l *Load) Enter() { l.inFlight.Add(1) }
-
-// Leave counts out a call that [Load.Enter] counted in.
-func (l *Load) Leave() { l.inFlight.Add(-1) }
-
 // Begin counts a call in and returns the Done for its [balancer.PickResult].
 // It allocates nothing in the long run.
 //

@@ -14,6 +14,10 @@ const (
 	// at the same time: that makes one sleep of several.
 	step  = 100 * time.Microsecond
 	never = time.Duration(math.MaxInt64)
+	// settling is how long the clients have before the first call. All connections
+	// come up in the same instant, but with long lists only the first of them
+	// would take the calls until the policy's pause between two pickers is over.
+	settling = 100 * time.Millisecond
 )
 
 // toStep rounds, which neither lengthens nor shortens calls in the mean.
@@ -47,7 +51,7 @@ type world struct {
 // newWorld returns a world without clients.
 func newWorld(sc *scenario, p policy) *world {
 	w := &world{
-		scenario: sc, policy: p, epoch: time.Now(), keyed: newKeyed(p.context),
+		scenario: sc, policy: p, keyed: newKeyed(p.context),
 		servers: sc.servers(), meter: newMeter(sc.from, sc.to),
 	}
 	w.dialer = &dialer{servers: make(map[string]*server)}
@@ -64,6 +68,8 @@ func run(sc *scenario, clients int, p policy, seed uint64) (outcome, error) {
 		return outcome{}, err
 	}
 	defer w.close()
+	time.Sleep(settling)
+	w.epoch = time.Now()
 	w.source = newSource(seed, sc.callsPerSecond(), w.clients, sc.service)
 	for {
 		at := w.next()
