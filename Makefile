@@ -17,6 +17,9 @@ FUZZTIME ?= 1m
 BENCHTIME ?= 1s
 COUNT ?= 1
 BENCH ?= .
+# Over how many seeds the simulation runs, and what of it.
+SEEDS ?= 20
+SIMULATE ?=
 
 # The race detector needs a C compiler on Linux. Without one the tests run
 # without it, and say so.
@@ -69,6 +72,10 @@ fmt: $(LINT) ## Format the code of both modules
 bench: ## Run the benchmarks beside grpc-go's own policies (BENCH=, BENCHTIME=, COUNT=)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -count $(COUNT) -timeout 60m ./bench/ | tee bench.out
 	@go run golang.org/x/perf/cmd/benchstat@$(BENCHSTAT_VERSION) -col /policy bench.out || true
+
+.PHONY: simulate
+simulate: ## Run the simulation, a quarter of an hour (SEEDS=, SIMULATE="-scenario black -policy p2c")
+	go test ./bench/simulation -run TestSimulation -v -timeout 0 -args -seeds $(SEEDS) -json $(CURDIR)/simulation.json $(SIMULATE)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME
