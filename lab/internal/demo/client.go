@@ -31,6 +31,7 @@ type client struct {
 	lists  *listLog
 	conns  *connLog
 	tally  *tally
+	owners owners // of the keys, if the policy is the hash
 }
 
 // dial makes a client of the service. This is all that a user's client needs,

@@ -26,15 +26,25 @@ const (
 	DefaultCalls = 4_000
 )
 
-// minKeys is enough keys for every server to have some.
-const minKeys = 400
+// More calls use more keys: at least enough for every server to have some, and
+// few enough to call them all anew after each change.
+const (
+	minKeys = 400
+	maxKeys = 800
+)
+
+// windowCalls is how many calls of each client it takes after a change to tell
+// shares from chance.
+const windowCalls = 700
 
 const (
 	// runLimit ends a demo that hangs; cleaning up comes on top.
-	runLimit = 70 * time.Second
+	runLimit = 2 * time.Minute
 	// connectLimit is how long the clients may take to know and reach all servers.
 	connectLimit = 10 * time.Second
-	pollEvery    = 5 * time.Millisecond
+	// homeLimit is how long the clients may take to call every key where it belongs.
+	homeLimit = 20 * time.Second
+	pollEvery = 20 * time.Millisecond
 )
 
 // errTooLong is the cause of the end of a demo that took too long.
@@ -84,7 +94,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer cancel()
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	d := &demo{page: page{o.Out, fail}, calls: o.Calls, keys: drawKeys(o.Seed, max(o.Calls/4, minKeys))}
+	d := &demo{page: page{o.Out, fail}, calls: o.Calls, keys: drawKeys(o.Seed, min(max(minKeys, o.Calls/5), maxKeys))}
 	defer func() { err = errors.Join(err, d.close()) }()
 
 	begin := time.Now()
@@ -143,13 +153,17 @@ func (d *demo) open(ctx context.Context, etcd string, chosen []policy) (err erro
 	if err != nil {
 		return err
 	}
-	// While servers were still missing their keys went elsewhere: let all come home.
-	return d.awaitCalls(ctx, d.readAll(), d.window())
+	// While servers were still missing their keys went elsewhere.
+	return d.awaitHome(ctx)
 }
 
-// window is how many calls of each client it takes to see the effect of a
-// change: every key was called, and shares can be told from chance.
-func (d *demo) window() int { return len(d.keys) * 5 / 4 }
+// awaitHome returns when every key has been called where it belongs.
+func (d *demo) awaitHome(ctx context.Context) error {
+	return d.await(ctx, homeLimit, "every key to be called where it belongs", func(c *client) bool {
+		away, _ := d.astray(c)
+		return away == 0
+	})
+}
 
 // close ends everything that open and the story have started.
 func (d *demo) close() error {

@@ -30,26 +30,45 @@ type fleet struct {
 	serving []*server // those that shall take calls, in the order they came
 }
 
-// start runs servers, all at the same time, and returns when each is registered.
+// start launches servers and has them join.
 func (f *fleet) start(ctx context.Context, configs ...serverConfig) error {
-	servers := make([]*server, len(configs))
-	errs := make([]error, len(configs))
-	var starting sync.WaitGroup
-	for i, c := range configs {
-		c.Etcd, c.Service = f.etcd, f.service
-		starting.Go(func() {
-			process, err := child.Start(ctx, childName, c)
-			if err != nil {
-				errs[i] = err
-				return
-			}
-			servers[i] = &server{serverConfig: c, addr: process.Note(), process: process}
-		})
+	launched, err := f.launch(ctx, configs...)
+	if err != nil {
+		return err
 	}
-	starting.Wait()
-	servers = slices.DeleteFunc(servers, func(s *server) bool { return s == nil })
-	f.started = append(f.started, servers...)
+	return f.join(ctx, launched...)
+}
+
+// launch runs servers that listen, but are in no registry yet.
+func (f *fleet) launch(ctx context.Context, configs ...serverConfig) ([]*server, error) {
+	launched := make([]*server, len(configs))
+	err := atOnce(configs, func(i int, c serverConfig) error {
+		c.Etcd, c.Service = f.etcd, f.service
+		process, err := child.Start(ctx, childName, c)
+		if err == nil {
+			launched[i] = &server{serverConfig: c, addr: process.Note(), process: process}
+		}
+		return err
+	})
+	launched = slices.DeleteFunc(launched, func(s *server) bool { return s == nil })
+	f.started = append(f.started, launched...)
+	return launched, err
+}
+
+// join has servers register, and returns when each has.
+func (f *fleet) join(ctx context.Context, servers ...*server) error {
 	f.serving = append(f.serving, servers...)
+	return atOnce(servers, func(_ int, s *server) error { return s.update(ctx, s.Weight) })
+}
+
+// atOnce does the same for all, at the same time.
+func atOnce[T any](all []T, do func(i int, one T) error) error {
+	errs := make([]error, len(all))
+	var doing sync.WaitGroup
+	for i, one := range all {
+		doing.Go(func() { errs[i] = do(i, one) })
+	}
+	doing.Wait()
 	return errors.Join(errs...)
 }
 
@@ -57,6 +76,21 @@ func (f *fleet) start(ctx context.Context, configs ...serverConfig) error {
 func (f *fleet) get(name string) *server {
 	i := slices.IndexFunc(f.started, func(s *server) bool { return s.Name == name })
 	return f.started[i]
+}
+
+// at returns the server at the address, nil if there never was one.
+func (f *fleet) at(addr string) *server {
+	for _, s := range f.started {
+		if s.addr == addr {
+			return s
+		}
+	}
+	return nil
+}
+
+// serves tells whether the server of that name shall take calls.
+func (f *fleet) serves(name string) bool {
+	return slices.ContainsFunc(f.serving, func(s *server) bool { return s.Name == name })
 }
 
 // update has the server register another weight.
@@ -90,15 +124,9 @@ func (f *fleet) retire(s *server) {
 	f.serving = slices.DeleteFunc(f.serving, func(o *server) bool { return o == s })
 }
 
-// close ends all processes, all at the same time.
+// close ends all processes.
 func (f *fleet) close() error {
-	errs := make([]error, len(f.started))
-	var stopping sync.WaitGroup
-	for i, s := range f.started {
-		stopping.Go(func() { errs[i] = s.process.Stop(stopTimeout) })
-	}
-	stopping.Wait()
-	return errors.Join(errs...)
+	return atOnce(f.started, func(_ int, s *server) error { return s.process.Stop(stopTimeout) })
 }
 
 // weights are those of the serving servers, by name.

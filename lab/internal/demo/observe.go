@@ -46,12 +46,18 @@ func (c loggedConn) UpdateState(s resolver.State) error {
 	return err
 }
 
-// get tells what the client's list says of the address, and since when the list is in use.
-func (l *listLog) get(addr string) (a attrs.Attrs, listed bool, at time.Time) {
+// now is the client's list, by address, and since when it is in use. It does not change any more.
+func (l *listLog) now() (list map[string]attrs.Attrs, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	a, listed = l.list[addr]
-	return a, listed, l.at
+	return l.list, l.at
+}
+
+// get tells what the client's list says of the address, and since when the list is in use.
+func (l *listLog) get(addr string) (a attrs.Attrs, listed bool, at time.Time) {
+	list, at := l.now()
+	a, listed = list[addr]
+	return a, listed, at
 }
 
 // connLog counts a client's connections. It is a stats.Handler: gRPC tells it of
@@ -121,12 +127,19 @@ type counts struct {
 	calls    int // failed ones too
 	failed   int
 	byServer map[string]int
-	homes    map[string]string // which server last answered a key
+	homes    map[string]home // by key
+}
+
+// home is the server that last answered a key.
+type home struct {
+	server string
+	begun  time.Time // when its last call began
+	left   time.Time // when the last call began that another server answered; zero if none did
 }
 
 func newTally() *tally {
 	return &tally{
-		counts:    counts{byServer: map[string]int{}, homes: map[string]string{}},
+		counts:    counts{byServer: map[string]int{}, homes: map[string]home{}},
 		first:     map[string]time.Time{},
 		lastBegun: map[string]time.Time{},
 	}
@@ -143,12 +156,25 @@ func (t *tally) add(key, server string, begun time.Time, err error) {
 		return
 	}
 	t.byServer[server]++
-	t.homes[key] = server
+	t.homes[key] = t.homes[key].after(server, begun)
 	if t.first[server].IsZero() {
 		t.first[server] = now
 	}
 	if begun.After(t.lastBegun[server]) {
 		t.lastBegun[server] = begun
+	}
+}
+
+// after is the home once a server has answered one more call.
+func (h home) after(server string, begun time.Time) home {
+	switch {
+	case begun.Before(h.begun):
+		return h // a call that took longer than a later one
+	case server != h.server:
+		return home{server: server, begun: begun, left: h.begun}
+	default:
+		h.begun = begun
+		return h
 	}
 }
 

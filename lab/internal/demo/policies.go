@@ -87,7 +87,7 @@ var policies = []policy{
 		name:          consistenthash.Name,
 		short:         "consistent_hash",
 		serviceConfig: consistenthash.Config{}.ServiceConfig(),
-		promise:       "every key has its server; the keys are shared out about by weight",
+		promise:       "every key has its server, the same in any process; the keys are shared out about by weight",
 		about:         "~",
 		weight:        byWeight,
 		check: func(s shares) verdict {

@@ -37,7 +37,7 @@ func TestPolicies_CheckKnowsKeptFromBroken(t *testing.T) {
 		{"a bit flatter than the weights", "p2c", 1500, 2200, 3300, true},
 		{"even although weights differ", "p2c", 2333, 2333, 2334, false},
 		{"nothing for the heaviest", "p2c", 3000, 4000, 0, false},
-		{"keys spread as a ring does", "consistent_hash", 1200, 1700, 4100, true},
+		{"keys spread a bit unevenly", "consistent_hash", 1200, 1700, 4100, true},
 		{"even although weights differ", "consistent_hash", 2333, 2333, 2334, false},
 		{"nothing for one", "consistent_hash", 1300, 0, 5700, false},
 	} {
@@ -59,14 +59,6 @@ func TestChoosePolicies(t *testing.T) {
 
 	_, err = choosePolicies([]string{"p2c", "p3c"})
 	require.EqualError(t, err, `policy: got "p3c", want one of round_robin, weighted, p2c, consistent_hash`)
-}
-
-func TestMovedKeys_TellsStraysFromThoseOfTheServer(t *testing.T) {
-	before := map[string]string{"1": "a", "2": "a", "3": "b", "4": "b", "5": "c"}
-	after := map[string]string{"1": "a", "2": "b", "3": "c", "4": "b", "5": "a", "6": "a"}
-	moved, strays := movedKeys(before, after, "a")
-	require.Equal(t, 3, moved)
-	require.Equal(t, 1, strays, "3 went from b to c")
 }
 
 func TestDrawKeys_AreDifferentAndTheSeedsOwn(t *testing.T) {

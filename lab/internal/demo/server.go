@@ -42,7 +42,8 @@ type serverConfig struct {
 func RunIfChild() { child.RunIf(childName, serve) }
 
 // serve is the main of a server process: what a real server does, and no more.
-// Its commands are the attributes it shall register from then on, as JSON.
+// Its commands are the attributes it shall register from then on, as JSON; it is
+// in etcd from the first one on.
 func serve(ctx context.Context, env *child.Env) error {
 	var config serverConfig
 	if err := json.Unmarshal(env.Config, &config); err != nil {
@@ -57,12 +58,8 @@ func serve(ctx context.Context, env *child.Env) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 
-	addr := listener.Addr().String()
-	registration, err := register(ctx, config, addr)
-	if err != nil {
-		return err
-	}
-	env.Ready(addr)
+	e := entry{config: config, addr: listener.Addr().String()}
+	env.Ready(e.addr)
 	for ctx.Err() == nil {
 		select {
 		case err = <-served:
@@ -70,38 +67,49 @@ func serve(ctx context.Context, env *child.Env) error {
 		case <-ctx.Done():
 		case command, ok := <-env.Commands:
 			if ok {
-				command.Answer(update(ctx, registration, command.Text))
+				command.Answer(e.set(ctx, command.Text))
 			}
 		}
 	}
 	// First out of etcd, so that no client comes any more, then out of service.
-	err = registration.Close(context.Background())
+	err = e.remove()
 	server.GracefulStop()
 	return err
 }
 
-func register(ctx context.Context, config serverConfig, addr string) (*etcdregistry.Registration, error) {
-	client, err := newEtcdClient(config.Etcd)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, etcdTimeout)
-	defer cancel()
-	return etcdregistry.Register(ctx, client, config.Service, etcdregistry.Instance{
-		ID:    config.Name,
-		Addr:  addr,
-		Attrs: attrs.Attrs{Weight: config.Weight, Zone: config.Zone},
-	}, etcdregistry.WithTTL(leaseTTL), etcdregistry.WithDrainDelay(0))
+// entry is what a server has in etcd.
+type entry struct {
+	config       serverConfig
+	addr         string
+	registration *etcdregistry.Registration // nil before the first command
 }
 
-func update(ctx context.Context, r *etcdregistry.Registration, command string) error {
+// set registers the attributes of a command.
+func (e *entry) set(ctx context.Context, command string) error {
 	var a attrs.Attrs
 	if err := json.Unmarshal([]byte(command), &a); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, etcdTimeout)
 	defer cancel()
-	return r.Update(ctx, a)
+	if e.registration != nil {
+		return e.registration.Update(ctx, a)
+	}
+	client, err := newEtcdClient(e.config.Etcd)
+	if err != nil {
+		return err
+	}
+	instance := etcdregistry.Instance{ID: e.config.Name, Addr: e.addr, Attrs: a}
+	e.registration, err = etcdregistry.Register(ctx, client, e.config.Service, instance,
+		etcdregistry.WithTTL(leaseTTL), etcdregistry.WithDrainDelay(0))
+	return err
+}
+
+func (e *entry) remove() error {
+	if e.registration == nil {
+		return nil
+	}
+	return e.registration.Close(context.Background())
 }
 
 // newEtcdClient gives a client that is quiet about an etcd that is away: the

@@ -79,8 +79,9 @@ func (d *demo) showShares(ctx context.Context) error {
 		d.page.shares(c.policy, d.fleet.serving, s)
 		if c.isHash() {
 			moved, _ := movedKeys(from[i].homes, to[i].homes, "")
-			v.figure += fmt.Sprintf("; of %d keys %d changed their server", len(d.keys), moved)
-			v.kept = v.kept && moved == 0
+			away, _ := d.astray(c)
+			v.figure += fmt.Sprintf("; of %d keys %d kept their server, and %d are where any process would look for them", len(d.keys), len(d.keys)-moved, len(d.keys)-away)
+			v.kept = v.kept && moved == 0 && away == 0
 		}
 		if !v.kept {
 			d.breaks("part 1, %s: %s", c.policy.name, v.figure)

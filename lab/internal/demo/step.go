@@ -79,24 +79,31 @@ func (d *demo) awaitFollowed(ctx context.Context, s step, since time.Time) error
 	}
 	// Twice the promise: that it was kept late is worth telling.
 	limit := 2*s.within - time.Since(since)
-	return d.await(ctx, limit, "every client to follow", func(c *client) bool { return !s.followed(c).IsZero() })
+	err := d.await(ctx, limit, "every client to follow", func(c *client) bool { return !s.followed(c).IsZero() })
+	if err != nil {
+		return err
+	}
+	return d.awaitHome(ctx)
 }
 
-// followedAfter is the time of the last client, or -1 if there was nothing to follow.
+// followedAfter is the time of the last client, or -1 if there was nothing to
+// follow. A client of the hash policy has followed when its keys have, too: its
+// table is built while the one before it serves.
 func (d *demo) followedAfter(s step, since time.Time) time.Duration {
 	if s.followed == nil {
 		return -1
 	}
 	var last time.Duration
 	for _, c := range d.clients {
-		last = max(last, s.followed(c).Sub(since))
+		_, home := d.astray(c)
+		last = max(last, s.followed(c).Sub(since), home.Sub(since))
 	}
 	return last
 }
 
 // awaitWindow looks on for as many calls as it takes, and as long as the step lasts.
 func (d *demo) awaitWindow(ctx context.Context, s step, steady []reading) error {
-	if err := d.awaitCalls(ctx, steady, d.window()); err != nil {
+	if err := d.awaitCalls(ctx, steady, windowCalls); err != nil {
 		return err
 	}
 	return d.await(ctx, runLimit, "the step to end", func(*client) bool { return time.Since(steady[0].at) >= s.lasts })
@@ -125,6 +132,8 @@ func (d *demo) judge(s step, before, steady, after []reading, promise func(kept 
 			o.moved, strays = movedKeys(before[i].homes, after[i].homes, s.about)
 			most := int(s.strays * float64(len(d.keys)))
 			promise(strays <= most, "%d keys moved between other servers, promised at most %d", strays, most)
+			away, _ := d.astray(c)
+			promise(away == 0, "%d keys are called elsewhere than any process with the same list would call them", away)
 		}
 	}
 	promise(o.failed <= s.mayFail, "%d calls failed, promised at most %d; the last: %v", o.failed, s.mayFail, d.lastFailure())
