@@ -1,9 +1,6 @@
 package bench
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // The lines that goals are made of.
 
@@ -54,16 +51,32 @@ func smoothness(policy string) measured {
 	return largest(all...)
 }
 
-// hashed is the largest value of a map over sizes from one to another, with
-// equal weights.
-func hashed(benchmark, policy, unit string, least, most int) measured {
-	return hashedBy("equal", benchmark, policy, unit, least, most)
+// peak is the largest peak ÷ average of a map over sizes from one to another.
+func peak(policy, weights string, least, most int) measured {
+	return over(least, most, func(n int) measured {
+		return line("Shares/policy=%s/weights=%s/backends=%d peak/avg", policy, weights, n)
+	})
 }
 
-func hashedBy(weights, benchmark, policy, unit string, least, most int) measured {
+// moved is the largest of a metric of BenchmarkKeysMoved over sizes from one to
+// another, with equal weights and with 1:2:4.
+func moved(policy, unit string, least, most int) measured {
+	return over(least, most, func(n int) measured {
+		return largest(
+			line("KeysMoved/policy=%s/weights=equal/backends=%d %s", policy, n, unit),
+			line("KeysMoved/policy=%s/weights=1:2:4/backends=%d %s", policy, n, unit))
+	})
+}
+
+// onLoopback is a policy's calls on loopback against those of stock round_robin.
+func onLoopback(policy, unit string) measured { return line("Loopback/policy=%s %s", policy, unit) }
+
+func over(least, most int, value func(n int) measured) measured {
 	var all []measured
-	for _, n := range slices.DeleteFunc(slices.Clone(sizes), func(n int) bool { return n < least || n > most }) {
-		all = append(all, line("%s/policy=%s/weights=%s/backends=%d %s", benchmark, policy, weights, n, unit))
+	for _, n := range sizes {
+		if n >= least && n <= most {
+			all = append(all, value(n))
+		}
 	}
 	return largest(all...)
 }
@@ -114,13 +127,28 @@ var goals = []goal{
 	{"χ² p of shares, p2c with load \"requests\"", atLeast(0.01), number, fit("p2c_requests"), nil},
 	{"calls off after up to 10⁶, weighted smooth", atMost(2), number, smoothness("weighted_smooth"), smoothness("stock_weighted_round_robin")},
 
-	{"hash peak ÷ average, up to 1,000 backends", atMost(1.05), number, hashed("Shares", "hash_key", "peak/avg", 3, 1_000), hashed("Shares", "stock_ring_hash", "peak/avg", 3, 1_000)},
-	{"hash peak ÷ average, 10,000 backends", atMost(1.10), number, hashed("Shares", "hash_key", "peak/avg", 10_000, 10_000), hashed("Shares", "stock_ring_hash", "peak/avg", 10_000, 10_000)},
-	{"hash peak ÷ average, 1:2:4, up to 1,000 backends", atMost(1.05), number, hashedBy("1:2:4", "Shares", "hash_key", "peak/avg", 3, 1_000), hashedBy("1:2:4", "Shares", "stock_ring_hash", "peak/avg", 3, 1_000)},
-	{"hash peak ÷ average, 1:2:4, 10,000 backends", atMost(1.10), number, hashedBy("1:2:4", "Shares", "hash_key", "peak/avg", 10_000, 10_000), hashedBy("1:2:4", "Shares", "stock_ring_hash", "peak/avg", 10_000, 10_000)},
-	{"keys moved by a removal ÷ optimum, up to 100 backends", atMost(1.1), number, hashed("KeysMoved", "hash_key", "removed/opt", 3, 100), hashed("KeysMoved", "stock_ring_hash", "removed/opt", 3, 100)},
-	{"keys moved by a removal ÷ optimum, up to 10,000 backends", atMost(2), number, hashed("KeysMoved", "hash_key", "removed/opt", 1_000, 10_000), hashed("KeysMoved", "stock_ring_hash", "removed/opt", 1_000, 10_000)},
-	{"keys moved by a weight halved ÷ optimum, up to 100 backends", atMost(1.2), number, hashed("KeysMoved", "hash_key", "halved/opt", 3, 100), hashed("KeysMoved", "stock_ring_hash", "halved/opt", 3, 100)},
-	{"keys moved by a weight halved ÷ optimum, up to 10,000 backends", atMost(2), number, hashed("KeysMoved", "hash_key", "halved/opt", 1_000, 10_000), hashed("KeysMoved", "stock_ring_hash", "halved/opt", 1_000, 10_000)},
-	{"keys elsewhere after a backend was down and is back, %", atMost(0), number, hashed("KeysMoved", "hash_key", "strays-%", 3, 10_000), hashed("KeysMoved", "stock_ring_hash", "strays-%", 3, 10_000)},
+	{"hash peak ÷ average, equal weights, up to 1,000 backends", atMost(1.05), number, peak("hash_key", "equal", 3, 1_000), peak("stock_ring_hash", "equal", 3, 1_000)},
+	{"hash peak ÷ average, equal weights, 10,000 backends", atMost(1.10), number, peak("hash_key", "equal", 10_000, 10_000), peak("stock_ring_hash", "equal", 10_000, 10_000)},
+	{"hash peak ÷ average, 1:2:4, up to 1,000 backends", atMost(1.05), number, peak("hash_key", "1:2:4", 3, 1_000), peak("stock_ring_hash", "1:2:4", 3, 1_000)},
+	{"hash peak ÷ average, 1:2:4, 10,000 backends", atMost(1.10), number, peak("hash_key", "1:2:4", 10_000, 10_000), peak("stock_ring_hash", "1:2:4", 10_000, 10_000)},
+	{"keys moved by a removal ÷ optimum, up to 100 backends", atMost(1.1), number, moved("hash_key", "removed/opt", 3, 100), moved("stock_ring_hash", "removed/opt", 3, 100)},
+	{"keys moved by a removal ÷ optimum, 1,000 backends", atMost(2), number, moved("hash_key", "removed/opt", 1_000, 1_000), moved("stock_ring_hash", "removed/opt", 1_000, 1_000)},
+	{"keys moved by a removal ÷ optimum, 10,000 backends", atMost(2), number, moved("hash_key", "removed/opt", 10_000, 10_000), moved("stock_ring_hash", "removed/opt", 10_000, 10_000)},
+	{"keys moved by a weight halved ÷ optimum, up to 100 backends", atMost(1.2), number, moved("hash_key", "halved/opt", 3, 100), moved("stock_ring_hash", "halved/opt", 3, 100)},
+	{"keys moved by a weight halved ÷ optimum, 1,000 backends", atMost(2), number, moved("hash_key", "halved/opt", 1_000, 1_000), moved("stock_ring_hash", "halved/opt", 1_000, 1_000)},
+	{"keys moved by a weight halved ÷ optimum, 10,000 backends", atMost(2), number, moved("hash_key", "halved/opt", 10_000, 10_000), moved("stock_ring_hash", "halved/opt", 10_000, 10_000)},
+	{"keys elsewhere after a backend was down and is back, %", atMost(0), number, moved("hash_key", "strays-%", 3, 10_000), moved("stock_ring_hash", "strays-%", 3, 1_000)},
+
+	{"calls a second on loopback ÷ stock round_robin, round robin", atLeast(0.98), number, onLoopback("round_robin", "calls/stock"), nil},
+	{"calls a second on loopback ÷ stock round_robin, weighted random", atLeast(0.98), number, onLoopback("weighted_random", "calls/stock"), onLoopback("stock_weighted_round_robin", "calls/stock")},
+	{"calls a second on loopback ÷ stock round_robin, weighted smooth", atLeast(0.98), number, onLoopback("weighted_smooth", "calls/stock"), onLoopback("stock_weighted_round_robin", "calls/stock")},
+	{"calls a second on loopback ÷ stock round_robin, p2c", atLeast(0.98), number, onLoopback("p2c", "calls/stock"), onLoopback("stock_least_request", "calls/stock")},
+	{"calls a second on loopback ÷ stock round_robin, p2c with load \"requests\"", atLeast(0.98), number, onLoopback("p2c_requests", "calls/stock"), onLoopback("stock_least_request", "calls/stock")},
+	{"calls a second on loopback ÷ stock round_robin, hash", atLeast(0.98), number, onLoopback("hash_key", "calls/stock"), onLoopback("stock_ring_hash", "calls/stock")},
+	{"p99 on loopback ÷ stock round_robin, round robin", atMost(1.05), number, onLoopback("round_robin", "p99/stock"), nil},
+	{"p99 on loopback ÷ stock round_robin, weighted random", atMost(1.05), number, onLoopback("weighted_random", "p99/stock"), onLoopback("stock_weighted_round_robin", "p99/stock")},
+	{"p99 on loopback ÷ stock round_robin, weighted smooth", atMost(1.05), number, onLoopback("weighted_smooth", "p99/stock"), onLoopback("stock_weighted_round_robin", "p99/stock")},
+	{"p99 on loopback ÷ stock round_robin, p2c", atMost(1.05), number, onLoopback("p2c", "p99/stock"), onLoopback("stock_least_request", "p99/stock")},
+	{"p99 on loopback ÷ stock round_robin, p2c with load \"requests\"", atMost(1.05), number, onLoopback("p2c_requests", "p99/stock"), onLoopback("stock_least_request", "p99/stock")},
+	{"p99 on loopback ÷ stock round_robin, hash", atMost(1.05), number, onLoopback("hash_key", "p99/stock"), onLoopback("stock_ring_hash", "p99/stock")},
 }

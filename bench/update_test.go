@@ -101,7 +101,7 @@ func eachChannel(b *testing.B, p policy, run func(*testing.B, *host, []resolver.
 	for _, n := range tried(large) {
 		list := endpoints(n, 1, 2, 4)
 		var h *host
-		open := sync.OnceFunc(func() { h = opened(b, p, list, p.spread(keys)) })
+		open := sync.OnceFunc(func() { h = opened(b, p, list, p.numbered(keys)) })
 		b.Run(fmt.Sprintf("policy=%s/backends=%d", p.label, n), func(b *testing.B) {
 			open()
 			b.ReportAllocs()
@@ -119,10 +119,11 @@ type mark struct{ key, owner int32 }
 
 // marks returns, for each of two lists, keys that tell which of them is in
 // force: those that go elsewhere with the other. Policies without keys have no
-// marks. The second list is in force in the end.
+// marks, and those of gRPC, which do all that is to do in the update, need none.
+// The second list is in force in the end.
 func (h *host) marks(first, second []resolver.Endpoint) [2][]mark {
 	var marks [2][]mark
-	if !h.of.keyed() {
+	if !h.of.keyed() || h.of.stock {
 		return marks
 	}
 	var owners [2][]int32

@@ -68,8 +68,7 @@ func run(sc *scenario, clients int, p policy, seed uint64) (outcome, error) {
 		return outcome{}, err
 	}
 	defer w.close()
-	time.Sleep(settling)
-	w.epoch = time.Now()
+	w.epoch = time.Now().Add(settling)
 	w.source = newSource(seed, sc.callsPerSecond(), w.clients, sc.service)
 	for {
 		at := w.next()
