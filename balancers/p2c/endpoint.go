@@ -148,17 +148,19 @@ const (
 
 // learn takes in how a call ended that began at start.
 func (e *endpoint) learn(info *balancer.DoneInfo, start int64) {
-	failed, known := outcome(info.Err)
-	if !known {
-		return
+	failed := false
+	if info.Err != nil {
+		var known bool
+		if failed, known = outcome(info.Err); !known {
+			return
+		}
 	}
 	if start == untimed {
-		if failed {
+		if failed || info.ServerLoad != nil {
 			e.memory.ticker.windUp(e.memory.ctx)
 		}
 		if !noCall(info) {
-			e.sampleOutcome(failed, e.memory.ticker.load())
-			e.report(info.ServerLoad, e.memory.ticker.load())
+			e.answered(failed, info.ServerLoad, e.memory.ticker.load())
 		}
 		return
 	}
@@ -167,8 +169,7 @@ func (e *endpoint) learn(info *balancer.DoneInfo, start int64) {
 	if noCall(info) && (start == stream || took < instant) {
 		return
 	}
-	e.sampleOutcome(failed, now)
-	e.report(info.ServerLoad, now)
+	e.answered(failed, info.ServerLoad, now)
 	if start == stream || info.Err != nil && !failed {
 		return // an answer in its way, but one that may have cost less than the others
 	}
@@ -180,6 +181,13 @@ func (e *endpoint) learn(info *balancer.DoneInfo, start int64) {
 		reference = float64(took)
 	}
 	e.sampleLatency(float64(took), failed, now, reference)
+}
+
+func (e *endpoint) answered(failed bool, serverLoad any, now tick) {
+	e.sampleOutcome(failed, now)
+	if serverLoad != nil {
+		e.report(serverLoad, now)
+	}
 }
 
 // noCall reports whether nothing went over the wire, without an error: so gRPC

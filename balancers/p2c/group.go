@@ -50,13 +50,15 @@ func (g *group) on(side *estimate) {
 // best of them. Of equals that is the one drawn first: which one that is, is as
 // random as the draw, and so the shares at rest are the weights.
 func (g *group) choose(v *view, random uint64) (best choice) {
-	first := g.draw(v, random>>32)
+	first, second := g.table.Draw32(uint32(random>>32)), g.table.Draw32(uint32(random))
+	if v.busyness != 0 {
+		first, second = g.byReport(v, first, mix(random)), g.byReport(v, second, mix(random>>32))
+	}
 	best.node = &g.nodes[first]
 	best.cost, best.failing = v.costOf(best.node)
 	if g.choices == 1 {
 		return best
 	}
-	second := g.draw(v, random)
 	if second == first {
 		second = g.other(v, []uint32{first}, mix(random))
 	}

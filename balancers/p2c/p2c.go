@@ -28,7 +28,8 @@
 // drawn are failing the pick draws again, at most twice; it never fails itself.
 //
 // With "load": "requests" latency is left out, and with it every look at the
-// clock. A timer stands in for it for as long as a failure has to fade.
+// clock. A timer stands in for it for as long as failures or load
+// reports have to fade.
 //
 // ORCA load reports that come with answers (gRFC A51) scale the weight: a busier
 // backend than the mean counts for less. A stream counts in q while it lasts;

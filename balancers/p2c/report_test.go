@@ -83,15 +83,17 @@ func TestReport_NonsenseIsLeftOut(t *testing.T) {
 }
 
 func TestReport_AnOldOneIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := &server{took: 5 * time.Millisecond}, &server{took: 5 * time.Millisecond}
-		a.load = func() any { return utilization{application: 3} }
-		b.load = func() any { return utilization{application: 0.1} }
-		tr := newTraffic(p2c.Config{}, a, b)
-		tr.run(t, 10*time.Second, 20*time.Millisecond)
-		require.Less(t, tr.run(t, 10*time.Second, 20*time.Millisecond)[a], 0.3)
-		a.load, b.load = nil, nil
-		tr.run(t, time.Minute, 20*time.Millisecond)
-		require.InDelta(t, 0.5, tr.run(t, 40*time.Second, 20*time.Millisecond)[a], 0.05)
-	})
+	for _, load := range []string{p2c.Latency, p2c.Requests} {
+		synctest.Test(t, func(t *testing.T) {
+			a, b := &server{took: 5 * time.Millisecond}, &server{took: 5 * time.Millisecond}
+			a.load = func() any { return utilization{application: 3} }
+			b.load = func() any { return utilization{application: 0.1} }
+			tr := newTraffic(p2c.Config{Load: load}, a, b)
+			tr.run(t, 10*time.Second, 20*time.Millisecond)
+			require.Less(t, tr.run(t, 10*time.Second, 20*time.Millisecond)[a], 0.3, load)
+			a.load, b.load = nil, nil
+			tr.run(t, time.Minute, 20*time.Millisecond)
+			require.InDelta(t, 0.5, tr.run(t, 40*time.Second, 20*time.Millisecond)[a], 0.05, load)
+		})
+	}
 }

@@ -7,14 +7,14 @@ import (
 )
 
 // A ticker moves on a quarter of a second at a time, for as long after it was
-// last wound up as a failure takes to be forgotten.
+// last wound up as a failure or a load report takes to be forgotten.
 const (
 	tickEvery = 250 * time.Millisecond
 	tickTimes = int32(6 * failureFade * float64(time.Second/tickEvery))
 )
 
 // ticker is the clock of picks that are to read none: a timer moves it, and only
-// while some failure has to fade. The zero ticker stands at 0; it is safe for
+// while something has to fade. The zero ticker stands at 0; it is safe for
 // concurrent use.
 type ticker struct {
 	now  atomic.Uint32 // a tick
