@@ -24,6 +24,12 @@ type Backend struct {
 	// Load counts the calls in flight. It belongs to the endpoint: it is the
 	// same one across rebuilds, reconnects and config changes.
 	Load *Load
+	// Session is the number of the endpoint's connection, the latest if it has
+	// none now: each new connection gets one that the channel has not used yet,
+	// and 0 stands for none ever. So two builds see the same number only if the
+	// connection was never lost between them. Draining, ejection and ill health
+	// lose none. It is 0 where nobody tells: see [NewPickerBuilder].
+	Session uint64
 	// Ramp is how many tenths of its weight the backend is to carry: 10, or
 	// fewer while it starts slowly (see [RegisterPolicy]).
 	Ramp uint32

@@ -50,6 +50,7 @@ type channel struct {
 	endpoints   map[string]*endpoint // by identity
 	sorted      []*endpoint          // the same, by address
 	localZone   string
+	sessions    uint64 // how many connections have been made
 	slowStart   slowStart
 	states      balancer.ConnectivityStateEvaluator
 	state       connectivity.State
@@ -295,7 +296,7 @@ func (c *channel) snapshotLocked() Snapshot {
 		Rebuild:   c.rebuild,
 	}
 	for i, ep := range c.sorted {
-		s.Members[i] = Backend{Address: ep.addrs[0], Attrs: ep.attrs, Load: ep.load, Ramp: ep.ramp}
+		s.Members[i] = Backend{Address: ep.addrs[0], Attrs: ep.attrs, Load: ep.load, Session: ep.session, Ramp: ep.ramp}
 		if ep.state == connectivity.Ready {
 			s.Members[i].SubConn = ep.active.sc
 		}

@@ -24,6 +24,7 @@ type endpoint struct {
 	addrs   []resolver.Address
 	attrs   attrs.Attrs
 	load    *Load
+	session uint64 // the number of the latest connection
 	seen    uint64 // the number of the last list it stood in
 
 	ramp     uint32 // tenths of its weight that it carries while READY
@@ -165,6 +166,8 @@ func (ep *endpoint) moveLocked(to connectivity.State) {
 func (ep *endpoint) connectedLocked(cn *conn) {
 	ep.stopTimerLocked()
 	ep.active = cn
+	ep.channel.sessions++
+	ep.session = ep.channel.sessions
 	for _, other := range ep.conns {
 		if other != cn {
 			other.shutdownLocked()

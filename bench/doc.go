@@ -1,5 +1,5 @@
 // Package bench measures the policies of this module beside those that come
-// with gRPC-Go, in one run and on the same fake connections:
+// with gRPC-Go, in one run and on the same fake connections; loopback_test.go on real ones:
 //
 //	go test -run '^$' -bench . ./bench/
 //

@@ -8,13 +8,12 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
 
 	"github.com/steelyard-go/steelyard/attrs"
@@ -137,75 +136,21 @@ func TestAll_TwoChannelsShareNothing(t *testing.T) {
 	})
 }
 
-// stuckConn is a channel that takes a new picker only once it is let.
-type stuckConn struct {
-	balancer.ClientConn
-	gate   chan struct{} // nil while updates pass
-	stuck  chan struct{} // closed when an update waits at the gate
-	latest balancer.Picker
-	sc     *balancertest.SubConn
-	listen func(balancer.SubConnState)
-}
-
-func (c *stuckConn) NewSubConn(_ []resolver.Address, opts balancer.NewSubConnOptions) (balancer.SubConn, error) {
-	c.listen = opts.StateListener
-	return c.sc, nil
-}
-
-func (c *stuckConn) UpdateState(s balancer.State) {
-	if c.gate != nil {
-		close(c.stuck)
-		<-c.gate
-		c.gate = nil
-	}
-	c.latest = s.Picker
-}
-
-// Nothing in a pick takes a lock that a new picker takes, however long it takes.
-func TestAll_PicksGoOnWhileAnUpdateIsStuck(t *testing.T) {
-	forAll(t, func(t *testing.T, policy, config string) {
-		cc := &stuckConn{sc: balancertest.NewSubConn("a")}
-		b := balancer.Get(policy).Build(cc, balancer.BuildOptions{})
-		defer b.Close()
-		state := balancer.ClientConnState{ResolverState: resolver.State{
-			Endpoints: []resolver.Endpoint{balancertest.Endpoint("a", attrs.Attrs{Weight: 1})},
-		}}
-		if config != "" {
-			var err error
-			state.BalancerConfig, err = policytest.Parse(policy, config)
-			require.NoError(t, err)
-		}
-		require.NoError(t, b.UpdateClientConnState(state))
-		cc.listen(balancer.SubConnState{ConnectivityState: connectivity.Ready})
-		picker := cc.latest
-		cc.gate, cc.stuck = make(chan struct{}), make(chan struct{})
-		gate, stuck := cc.gate, cc.stuck
-		var updates sync.WaitGroup
-		updates.Go(func() { cc.listen(balancer.SubConnState{ConnectivityState: connectivity.Idle}) })
-		<-stuck
-
-		picked := make(chan error, 1)
-		go func() { picked <- pickAndEnd(t.Context(), picker, 1000) }()
-		select {
-		case err := <-picked:
-			require.NoError(t, err)
-		case <-time.After(10 * time.Second):
-			t.Error("picks wait for the update")
-		}
-		close(gate)
-		updates.Wait()
-	})
-}
-
+// pickAndEnd makes calls, of which every other one fails.
 func pickAndEnd(ctx context.Context, picker balancer.Picker, n int) error {
-	for range n {
-		result, err := picker.Pick(balancer.PickInfo{Ctx: ctx})
+	for i := range n {
+		result, err := picker.Pick(balancer.PickInfo{FullMethodName: "/test.Service/Call", Ctx: ctx})
 		if err != nil {
 			return err
 		}
-		if result.Done != nil {
-			result.Done(balancer.DoneInfo{})
+		if result.Done == nil {
+			continue
 		}
+		info := balancer.DoneInfo{BytesSent: true}
+		if i%2 == 0 {
+			info.Err = status.Error(codes.Unavailable, "down")
+		}
+		result.Done(info)
 	}
 	return nil
 }

@@ -68,20 +68,26 @@ func (h *held) end(i int) {
 func bounded(factor float64) string { return fmt.Sprintf(`{"boundedLoadFactor":%v}`, factor) }
 
 func TestBounded_OneHotKeyStaysWithinTheBound(t *testing.T) {
-	for _, factor := range []float64{1, 1.1, 1.25, 2, 10} {
-		for name, endpoints := range fleets() {
-			t.Run(fmt.Sprintf("factor=%v %s", factor, name), func(t *testing.T) {
-				c := policytest.Channel(t, consistenthash.Name, bounded(factor), endpoints...)
+	t.Parallel()
+	forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
+		c := policytest.Channel(t, consistenthash.Name, "", endpoints...)
+		for _, factor := range []float64{1, 1.1, 1.25, 2, 10} {
+			t.Run(fmt.Sprintf("factor=%v", factor), func(t *testing.T) {
+				require.NoError(t, c.Configure(bounded(factor)))
 				h := newHeld(factor, endpoints)
 				for range 1000 {
 					h.begin(t, c.Picker(), consistenthash.WithKey(t.Context(), "hot"))
 				}
+				for len(h.calls) > 0 {
+					h.end(0)
+				}
 			})
 		}
-	}
+	})
 }
 
 func TestBounded_HoldsWhileCallsComeAndGo(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(31, 32))
 	for _, factor := range []float64{1, 1.25, 3} {
 		endpoints := policytest.Endpoints(1, 2, 4, 1, 2, 4)
@@ -103,6 +109,7 @@ func TestBounded_HoldsWhileCallsComeAndGo(t *testing.T) {
 }
 
 func TestBounded_AQuietChannelScattersNothing(t *testing.T) {
+	t.Parallel()
 	endpoints := policytest.Alike(10)
 	want := owners(t, consistenthash.NewPickerBuilder(consistenthash.Config{}).Build(policytest.BuildInfo(endpoints...)))
 	c := policytest.Channel(t, consistenthash.Name, bounded(1), endpoints...)
@@ -136,6 +143,7 @@ func fill(t *testing.T, c *balancertest.Channel, h *held, addr string) {
 }
 
 func TestBounded_OverflowGoesToTheKeysNextChoice(t *testing.T) {
+	t.Parallel()
 	endpoints := policytest.Alike(10)
 	full := policytest.Addr(4)
 	nextOf := policytest.Channel(t, consistenthash.Name, "", endpoints...)
@@ -163,6 +171,7 @@ func TestBounded_OverflowGoesToTheKeysNextChoice(t *testing.T) {
 }
 
 func TestBounded_ParallelCallsStayWithinTheBound(t *testing.T) {
+	t.Parallel()
 	const workers, each, factor = 8, 200, 1.25
 	for name, endpoints := range map[string][]resolver.Endpoint{
 		"alike": policytest.Alike(10), "weighted": policytest.Endpoints(1, 2, 4, 8, 1, 2, 4, 8),
@@ -211,6 +220,7 @@ func TestBounded_ParallelCallsStayWithinTheBound(t *testing.T) {
 // What is in flight outlives rebuilds and config changes, in the backend's
 // count and in the channel's.
 func TestBounded_CallsInFlightCountAcrossRebuilds(t *testing.T) {
+	t.Parallel()
 	endpoints := policytest.Alike(4)
 	ctx := consistenthash.WithKey(t.Context(), "hot")
 	for name, rebuild := range map[string]func(c *balancertest.Channel) error{
@@ -257,6 +267,7 @@ func TestBounded_CallsInFlightCountAcrossRebuilds(t *testing.T) {
 
 // The bound is a share of the weight that takes calls, not of what is in the list.
 func TestBounded_ThoseThatAreAwayHaveNoShare(t *testing.T) {
+	t.Parallel()
 	endpoints := policytest.Endpoints(1, 1, 8)
 	c := policytest.Channel(t, consistenthash.Name, bounded(1), endpoints...)
 	require.NoError(t, c.Update(drain(endpoints, 2)...))
@@ -268,6 +279,7 @@ func TestBounded_ThoseThatAreAwayHaveNoShare(t *testing.T) {
 }
 
 func TestBounded_ChannelsDoNotSeeEachOthersCalls(t *testing.T) {
+	t.Parallel()
 	one := policytest.Channel(t, consistenthash.Name, bounded(1), policytest.Alike(4)...)
 	two := policytest.Channel(t, consistenthash.Name, bounded(1), policytest.Alike(4)...)
 	ctx := consistenthash.WithKey(t.Context(), "hot")

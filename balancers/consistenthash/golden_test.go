@@ -39,6 +39,7 @@ var golden = []struct{ key, alike, alikeNext, weighted, weightedNext string }{
 }
 
 func TestTable_GoldenVectors(t *testing.T) {
+	t.Parallel()
 	alike, weighted := make([]member, 0, len(goldenAddrs)), make([]member, 0, len(goldenAddrs))
 	for i, addr := range goldenAddrs {
 		alike = append(alike, member{addr, 1})
@@ -61,6 +62,7 @@ func (t fleetTable) requireChoices(tb testing.TB, key, owner, next string, vecto
 // Digests of whole tables, of members of few and many, with limits that divide
 // slots, as computed by another program in another language: see golden.
 func TestTable_GoldenDigests(t *testing.T) {
+	t.Parallel()
 	five := make([]member, 0, len(goldenAddrs))
 	for _, addr := range goldenAddrs {
 		five = append(five, member{addr, 1})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -30,11 +31,27 @@ func owners(t *testing.T, picker balancer.Picker) map[string]string {
 	return m
 }
 
-// ownersAmong returns the same for a picker whose membership is endpoints.
+// ownersAmong returns the same for a picker whose membership is endpoints. It
+// remembers: a table takes its time, and many tests ask for the same ones.
 func ownersAmong(t *testing.T, endpoints []resolver.Endpoint) map[string]string {
 	t.Helper()
-	return owners(t, consistenthash.NewPickerBuilder(consistenthash.Config{}).Build(policytest.BuildInfo(endpoints...)))
+	list := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		list[i] = fmt.Sprint(e.Addresses[0].Addr, attrs.FromEndpoint(e).Weight)
+	}
+	name := fmt.Sprint(list)
+	knownMu.Lock()
+	defer knownMu.Unlock()
+	if known[name] == nil {
+		known[name] = owners(t, consistenthash.NewPickerBuilder(consistenthash.Config{}).Build(policytest.BuildInfo(endpoints...)))
+	}
+	return known[name]
 }
+
+var (
+	knownMu sync.Mutex
+	known   = make(map[string]map[string]string) // never modified but to add
+)
 
 // moved returns how many keys have another owner after than before.
 func moved(before, after map[string]string) int {
@@ -69,29 +86,26 @@ func requireOnlyTo(t *testing.T, addr string, before, after map[string]string) {
 	}
 }
 
-// fleets are memberships for which the promises are tested.
-func fleets() map[string][]resolver.Endpoint {
-	return map[string][]resolver.Endpoint{
-		"two":      policytest.Alike(2),
-		"ten":      policytest.Alike(10),
-		"weighted": policytest.Endpoints(1, 2, 4, 1, 2, 4, 1, 2, 4, 5),
-		"uneven":   policytest.Endpoints(1, 1000, 30, 30, 7, 7, 7),
-		"heaviest": policytest.Endpoints(1_000_000, 1_000_000, 500_000, 1),
-	}
-}
-
+// forFleets runs test with memberships for which the promises are tested.
 func forFleets(t *testing.T, test func(t *testing.T, endpoints []resolver.Endpoint)) {
 	t.Helper()
-	for name, endpoints := range fleets() {
-		t.Run(name, func(t *testing.T) { test(t, endpoints) })
+	for _, weights := range consistenthash.Few(1, [][]uint32{
+		{1, 2, 4, 1, 2, 4, 1, 2, 4, 5},
+		{5, 5},
+		slices.Repeat([]uint32{1}, 10),
+		{1, 1000, 30, 30, 7, 7, 7},
+		{1_000_000, 1_000_000, 500_000, 1},
+	}) {
+		t.Run(fmt.Sprint(weights), func(t *testing.T) { test(t, policytest.Endpoints(weights...)) })
 	}
 }
 
 func TestOwners_EveryClientAgrees(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(21, 22))
 	forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
 		want := ownersAmong(t, endpoints)
-		for range 3 {
+		for range consistenthash.Few(1, []int{1, 2, 3}) {
 			shuffled := slices.Clone(endpoints)
 			random.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 			c := policytest.Channel(t, consistenthash.Name, "", shuffled...)
@@ -101,6 +115,7 @@ func TestOwners_EveryClientAgrees(t *testing.T) {
 }
 
 func TestOwners_StayAcrossRebuilds(t *testing.T) {
+	t.Parallel()
 	forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
 		c := policytest.Channel(t, consistenthash.Name, "", endpoints...)
 		want := owners(t, c.Picker())
@@ -125,6 +140,7 @@ func TestOwners_StayAcrossRebuilds(t *testing.T) {
 // What the channel's list said before leaves no trace once the new table is
 // there, not even in lists of the same length.
 func TestOwners_FollowTheList(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := policytest.Channel(t, consistenthash.Name, "", policytest.Alike(20)...)
 		lists := [][]resolver.Endpoint{policytest.Alike(5)}
@@ -133,7 +149,7 @@ func TestOwners_FollowTheList(t *testing.T) {
 			replaced[0] = balancertest.Endpoint(newcomer, attrs.Attrs{Weight: 2})
 			lists = append(lists, policytest.Endpoints(weights...), replaced)
 		}
-		for i, endpoints := range lists {
+		for i, endpoints := range consistenthash.Few(3, lists) {
 			require.NoError(t, c.Update(endpoints...))
 			for _, e := range endpoints {
 				c.Ready(e.Addresses[0].Addr)
@@ -147,6 +163,7 @@ func TestOwners_FollowTheList(t *testing.T) {
 // A new list shows in the picks at once as far as it can: who has left gets no
 // more calls, and nobody else's keys move until the new table is there.
 func TestOwners_BeforeTheNewTableIsThere(t *testing.T) {
+	t.Parallel()
 	endpoints := policytest.Alike(10)
 	synctest.Test(t, func(t *testing.T) {
 		c := policytest.Channel(t, consistenthash.Name, "", endpoints...)
@@ -195,11 +212,12 @@ func drain(list []resolver.Endpoint, indices ...int) []resolver.Endpoint {
 }
 
 func TestOwners_ABackendThatIsAwayMovesItsOwnKeysAndGetsThemBack(t *testing.T) {
-	for _, absence := range absences {
-		t.Run(absence.name, func(t *testing.T) {
-			forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
-				c := policytest.Channel(t, consistenthash.Name, "", endpoints...)
-				before := owners(t, c.Picker())
+	t.Parallel()
+	forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
+		c := policytest.Channel(t, consistenthash.Name, "", endpoints...)
+		before := owners(t, c.Picker())
+		for _, absence := range absences {
+			t.Run(absence.name, func(t *testing.T) {
 				for i, e := range endpoints {
 					absence.leave(t, c, i, endpoints)
 					requireOnlyFrom(t, e.Addresses[0].Addr, before, owners(t, c.Picker()))
@@ -207,12 +225,13 @@ func TestOwners_ABackendThatIsAwayMovesItsOwnKeysAndGetsThemBack(t *testing.T) {
 					require.Equal(t, before, owners(t, c.Picker()))
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // With each backend that leaves, only its keys move: down to the last one.
 func TestOwners_OneAfterTheOtherLeaves(t *testing.T) {
+	t.Parallel()
 	forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
 		c := policytest.Channel(t, consistenthash.Name, "", endpoints...)
 		before := owners(t, c.Picker())
@@ -228,6 +247,7 @@ func TestOwners_OneAfterTheOtherLeaves(t *testing.T) {
 // A client that never reached a backend agrees with the others on all keys but
 // that backend's, and with all who cannot reach it on those too.
 func TestOwners_ABackendThatWasNeverUpCountsAsAMember(t *testing.T) {
+	t.Parallel()
 	endpoints := policytest.Alike(10)
 	want := owners(t, policytest.Channel(t, consistenthash.Name, "", endpoints...).Picker())
 	c := balancertest.NewChannel(t, consistenthash.Name, "")
@@ -244,6 +264,7 @@ func TestOwners_ABackendThatWasNeverUpCountsAsAMember(t *testing.T) {
 }
 
 func TestOwners_TheKeysOfABackendThatIsAwayScatter(t *testing.T) {
+	t.Parallel()
 	const n = 10
 	c := policytest.Channel(t, consistenthash.Name, "", policytest.Alike(n)...)
 	before := owners(t, c.Picker())
@@ -263,6 +284,7 @@ func TestOwners_TheKeysOfABackendThatIsAwayScatter(t *testing.T) {
 
 // However many are away, the others share the keys by weight.
 func TestOwners_TheKeysOfManyThatAreAwayScatter(t *testing.T) {
+	t.Parallel()
 	const n = 40
 	c := policytest.Channel(t, consistenthash.Name, "", policytest.Alike(n)...)
 	for i := range n {
@@ -281,6 +303,7 @@ func TestOwners_TheKeysOfManyThatAreAwayScatter(t *testing.T) {
 }
 
 func TestOwners_ChannelsShareNothing(t *testing.T) {
+	t.Parallel()
 	one := policytest.Channel(t, consistenthash.Name, "", policytest.Alike(10)...)
 	before := owners(t, one.Picker())
 	two := policytest.Channel(t, consistenthash.Name, "", policytest.Endpoints(9, 9)...)

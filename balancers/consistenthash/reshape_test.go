@@ -15,11 +15,12 @@ import (
 )
 
 func TestOwners_ARemovedMemberMovesItsOwnKeys(t *testing.T) {
-	for _, name := range []string{"two", "ten"} { // all alike
-		t.Run(name, func(t *testing.T) {
-			endpoints := fleets()[name]
+	t.Parallel()
+	for _, n := range consistenthash.Few(1, []int{10, 2}) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			endpoints := policytest.Alike(n)
 			before := ownersAmong(t, endpoints)
-			for i, e := range endpoints {
+			for i, e := range consistenthash.Few(2, endpoints) {
 				rest := slices.Delete(slices.Clone(endpoints), i, i+1)
 				requireOnlyFrom(t, e.Addresses[0].Addr, before, ownersAmong(t, rest))
 			}
@@ -28,14 +29,13 @@ func TestOwners_ARemovedMemberMovesItsOwnKeys(t *testing.T) {
 }
 
 func TestOwners_ANewMemberTakesKeysAndMovesNoOthers(t *testing.T) {
-	for _, name := range []string{"two", "ten"} { // all alike
-		t.Run(name, func(t *testing.T) {
-			endpoints := fleets()[name]
+	t.Parallel()
+	for _, n := range consistenthash.Few(1, []int{10, 2}) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			endpoints := policytest.Alike(n)
 			before := ownersAmong(t, endpoints)
-			for _, e := range endpoints { // as heavy as each of those that are there
-				added := balancertest.Endpoint(newcomer, attrs.FromEndpoint(e))
-				requireOnlyTo(t, newcomer, before, ownersAmong(t, append(slices.Clone(endpoints), added)))
-			}
+			added := balancertest.Endpoint(newcomer, attrs.FromEndpoint(endpoints[0])) // as heavy as the others
+			requireOnlyTo(t, newcomer, before, ownersAmong(t, append(slices.Clone(endpoints), added)))
 		})
 	}
 }
@@ -43,9 +43,10 @@ func TestOwners_ANewMemberTakesKeysAndMovesNoOthers(t *testing.T) {
 const newcomer = "10.9.9.9:8080"
 
 func TestOwners_AMemberThatComesOrGoesMovesItsOwnKeys(t *testing.T) {
+	t.Parallel()
 	forFleets(t, func(t *testing.T, endpoints []resolver.Endpoint) {
 		all := ownersAmong(t, endpoints)
-		for i, e := range endpoints {
+		for i, e := range consistenthash.Few(2, endpoints) {
 			own := 0
 			for _, addr := range all {
 				if addr == e.Addresses[0].Addr {
@@ -62,8 +63,9 @@ func TestOwners_AMemberThatComesOrGoesMovesItsOwnKeys(t *testing.T) {
 // more keys than that weight is worth. The least that can move is the change
 // in the heavier one's share.
 func TestOwners_ANewWeightMovesAboutWhatItIsWorth(t *testing.T) {
-	for _, n := range []int{10, 100} {
-		for _, step := range [][2]uint32{{1, 2}, {2, 1}, {10, 5}, {100, 101}, {1000, 1}} {
+	t.Parallel()
+	for _, n := range consistenthash.Few(1, []int{10, 100}) {
+		for _, step := range consistenthash.Few(2, [][2]uint32{{1, 2}, {1000, 1}, {2, 1}, {10, 5}, {100, 101}}) {
 			t.Run(fmt.Sprintf("%d backends of %d, one to %d", n, step[0], step[1]), func(t *testing.T) {
 				weights := slices.Repeat([]uint32{step[0]}, n)
 				before := ownersAmong(t, policytest.Endpoints(weights...))
@@ -87,7 +89,8 @@ func TestOwners_ANewWeightMovesAboutWhatItIsWorth(t *testing.T) {
 // A member that gets heavier takes keys and gives none away, and next to none
 // move between the others.
 func TestOwners_AHeavierMemberTakesKeysAndMovesFewOthers(t *testing.T) {
-	for _, weights := range [][]uint32{{3, 3, 3, 3, 3}, {1, 2, 4, 1, 2, 4, 5, 5}, {100, 150, 120, 90, 100}} {
+	t.Parallel()
+	for _, weights := range consistenthash.Few(1, [][]uint32{{1, 2, 4, 5}, {3, 3, 3, 3, 3}, {1, 2, 4, 1, 2, 4, 5, 5}, {100, 150, 120, 90, 100}}) {
 		t.Run(fmt.Sprint(weights), func(t *testing.T) {
 			before := ownersAmong(t, policytest.Endpoints(weights...))
 			for i := range weights {
@@ -111,15 +114,17 @@ func TestOwners_AHeavierMemberTakesKeysAndMovesFewOthers(t *testing.T) {
 }
 
 func TestOwners_SharesFollowWeights(t *testing.T) {
-	for name, tc := range map[string]struct {
+	t.Parallel()
+	for _, tc := range consistenthash.Few(1, []struct {
+		name      string
 		endpoints []resolver.Endpoint
 		peak      float64 // to average, of 100,000 keys: chance adds to what the table promises
 	}{
-		"alike":    {policytest.Alike(100), 1.18},
-		"weighted": {policytest.Endpoints(slices.Repeat([]uint32{1, 2, 4, 8}, 25)...), 1.4},
-		"large":    {policytest.Endpoints(slices.Repeat([]uint32{100_000, 200_000}, 50)...), 1.25},
-	} {
-		t.Run(name, func(t *testing.T) {
+		{"weighted", policytest.Endpoints(slices.Repeat([]uint32{1, 2, 4, 8}, 25)...), 1.4},
+		{"alike", policytest.Alike(100), 1.18},
+		{"large", policytest.Endpoints(slices.Repeat([]uint32{100_000, 200_000}, 50)...), 1.25},
+	}) {
+		t.Run(tc.name, func(t *testing.T) {
 			picker := consistenthash.NewPickerBuilder(consistenthash.Config{}).Build(policytest.BuildInfo(tc.endpoints...))
 			counts := make(map[string]int)
 			const n = 100_000

@@ -87,19 +87,20 @@ func without(members []member, i int) []member {
 }
 
 func TestTable_SharesStayWithinTheirLimits(t *testing.T) {
-	for _, tc := range []struct {
+	t.Parallel()
+	for _, tc := range Few(1, []struct {
 		weights []uint32
 		sizes   []int
 		peak    float64 // to average
 	}{
+		{[]uint32{1, 2, 4}, []int{3, 100, 10, 400}, 1.05},
 		{[]uint32{1}, []int{1, 2, 3, 10, 100, 999, 1000}, 1.05},
 		{[]uint32{1}, []int{1001, 10_000}, 1.10},
-		{[]uint32{1, 2, 4}, []int{3, 10, 100, 400}, 1.05},
 		{[]uint32{1, 2, 4, 8}, []int{1000, 3000}, 1.10},
 		{[]uint32{1, 1000}, []int{2, 10}, 1.10},
 		{[]uint32{1_000_000, 999_999, 500_000}, []int{100}, 1.05},
-	} {
-		for _, n := range tc.sizes {
+	}) {
+		for _, n := range Few(2, tc.sizes) {
 			members := fleet(n, tc.weights...)
 			shares := sharesOf(build(members), members)
 			for i, m := range members {
@@ -111,7 +112,8 @@ func TestTable_SharesStayWithinTheirLimits(t *testing.T) {
 
 // Where shares are many slots chance evens out, in each class of weight.
 func TestTable_SharesAreProportional(t *testing.T) {
-	for _, weights := range [][]uint32{{1}, {1, 2}, {1, 2, 4, 8}, {1, 100}, {3, 1000, 77}} {
+	t.Parallel()
+	for _, weights := range Few(1, [][]uint32{{3, 1000, 77}, {1}, {1, 2}, {1, 2, 4, 8}, {1, 100}}) {
 		members := fleet(4*len(weights), weights...)
 		shares := sharesOf(build(members), members)
 		for class, w := range weights {
@@ -126,6 +128,7 @@ func TestTable_SharesAreProportional(t *testing.T) {
 
 // No two members' preferences may have to do with one another.
 func TestTable_TheKeysOfEachAreSharedByAllOthers(t *testing.T) {
+	t.Parallel()
 	const n = 10
 	table, heirs := build(fleet(n, 1)), [n][n]float64{}
 	for slot := range uint32(slots) {
@@ -144,20 +147,21 @@ func TestTable_TheKeysOfEachAreSharedByAllOthers(t *testing.T) {
 }
 
 func TestTable_ChangesMoveLittleMoreThanTheyMust(t *testing.T) {
-	for _, tc := range []struct {
+	t.Parallel()
+	for _, tc := range Few(1, []struct {
 		n, trials                 int
 		removed, added, reweighed float64 // bounds, as multiples of the least that can move
 	}{
+		{100, 3, 1.1, 1.1, 1.2},
 		{3, 3, 1.1, 1.1, 1.2},
 		{10, 3, 1.1, 1.1, 1.2},
-		{100, 3, 1.1, 1.1, 1.2},
 		{1000, 3, 2, 2, 2},
 		{10_000, 3, 2.3, 2.3, 2.3}, // 2 on average, of a few trials sometimes more
-	} {
+	}) {
 		t.Run(fmt.Sprint(tc.n), func(t *testing.T) {
 			before, n := tableOf(fleet(tc.n, 2)), float64(tc.n)
 			removed, added, reweighed := 0.0, 0.0, 0.0
-			for trial := range tc.trials {
+			for trial := range Few(1, make([]struct{}, tc.trials)) {
 				i := (2*trial + 1) * tc.n / (2 * tc.trials)
 				removed += before.movedTo(tableOf(without(before.members, i))) * n
 				newcomer := append(slices.Clone(before.members), member{fmt.Sprint("10.2.0.", i), 2})
@@ -166,7 +170,7 @@ func TestTable_ChangesMoveLittleMoreThanTheyMust(t *testing.T) {
 				halved[i].weight = 1
 				reweighed += before.movedTo(tableOf(halved)) / (1/n - 1/(2*n-1))
 			}
-			trials := float64(tc.trials)
+			trials := float64(len(Few(1, make([]struct{}, tc.trials))))
 			t.Logf("moved ÷ least: removed %.3f, added %.3f, halved %.3f", removed/trials, added/trials, reweighed/trials)
 			require.LessOrEqual(t, removed/trials, tc.removed)
 			require.LessOrEqual(t, added/trials, tc.added)
@@ -177,7 +181,8 @@ func TestTable_ChangesMoveLittleMoreThanTheyMust(t *testing.T) {
 
 // There is no size at which one backend more moves much more than its own keys.
 func TestTable_NoSizeIsACliff(t *testing.T) {
-	for _, from := range []int{1, 63, 255, 655, 1000, 1310} {
+	t.Parallel()
+	for _, from := range Few(1, []int{1, 63, 255, 655, 1000, 1310}) {
 		before := tableOf(fleet(from, 1))
 		for n := from + 1; n < from+5; n++ {
 			after := tableOf(fleet(n, 1))
@@ -189,7 +194,12 @@ func TestTable_NoSizeIsACliff(t *testing.T) {
 
 // A backend that is down and then leaves the list moves few keys the second time.
 func TestTable_NextChoicesAreMostlyTheLaterOwners(t *testing.T) {
-	for n, most := range map[int]float64{3: 0.001, 10: 0.001, 100: 0.05, 300: 0.3} {
+	t.Parallel()
+	for _, tc := range Few(1, []struct {
+		n    int
+		most float64
+	}{{10, 0.001}, {3, 0.001}, {100, 0.05}, {300, 0.3}}) {
+		n, most := tc.n, tc.most
 		members, gone := fleet(n, 1), uint32(n/2)
 		before, after := build(members), build(without(members, int(gone)))
 		others := 0.0
@@ -208,9 +218,10 @@ func TestTable_NextChoicesAreMostlyTheLaterOwners(t *testing.T) {
 }
 
 func TestTable_OnlyRatiosOfWeightsCount(t *testing.T) {
-	for _, weights := range [][]uint32{{1}, {1, 2, 3}, {7, 1}} {
+	t.Parallel()
+	for _, weights := range Few(1, [][]uint32{{1, 2, 3}, {1}, {7, 1}}) {
 		want := build(fleet(30, weights...))
-		for _, scale := range []uint32{2, 3, 99_991} {
+		for _, scale := range Few(1, []uint32{99_991, 2, 3}) {
 			scaled := slices.Clone(weights)
 			for i := range scaled {
 				scaled[i] *= scale
@@ -222,6 +233,7 @@ func TestTable_OnlyRatiosOfWeightsCount(t *testing.T) {
 
 // A share under a slot is a slot or none, by chance, and never more.
 func TestTable_SharesUnderASlot(t *testing.T) {
+	t.Parallel()
 	light := fleet(20, 1)
 	members := append(light, member{"heavy", 1_000_000}) // sorts last
 	shares := sharesOf(build(members), members)
@@ -232,6 +244,10 @@ func TestTable_SharesUnderASlot(t *testing.T) {
 }
 
 func TestTable_MoreMembersThanSlots(t *testing.T) {
+	t.Parallel()
+	if RaceEnabled {
+		t.Skip("one goroutine, and fifteen times slower")
+	}
 	const n = 200_000
 	owned := make([]int, n)
 	table := build(fleet(n, 1))
@@ -249,7 +265,8 @@ func TestTable_MoreMembersThanSlots(t *testing.T) {
 }
 
 func TestTable_EachPreferenceListEndsWithEveryMember(t *testing.T) {
-	for _, n := range []int{1, 2, 10, 1000} {
+	t.Parallel()
+	for _, n := range Few(2, []int{1, 10, 2, 1000}) {
 		table := build(fleet(n, 1, 1000))
 		for _, hash := range []uint64{0, 1, 1 << 63, ^uint64(0)} {
 			seen, steps := make([]bool, n), 0
@@ -264,12 +281,14 @@ func TestTable_EachPreferenceListEndsWithEveryMember(t *testing.T) {
 }
 
 func TestTable_ACancelledBuildStops(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Nil(t, newTable(ctx, fleet(100, 1)))
 }
 
 func TestBidder_BidsOnceForEachSlotInOrderOfTime(t *testing.T) {
+	t.Parallel()
 	times := bidTimes()
 	for _, m := range []member{{"a", 1}, {"b", 1_000_000}, {"", 77}} {
 		b, seen, last := newBidder(times, 3, uint64(m.weight), m.addr), make([]bool, slots), uint64(0)
@@ -307,9 +326,9 @@ func inOneGo(members []member) *auction {
 
 // The windows must not show in the result.
 func FuzzTable(f *testing.F) {
-	f.Add([]byte{1, 1, 1}, uint64(1))
-	f.Add([]byte{1, 255}, uint64(2))
-	f.Add([]byte{3, 3, 1, 200, 200, 9}, uint64(3))
+	for _, weights := range Few(1, [][]byte{{9, 3, 80}, {1, 1, 1}, {1, 255}, {3, 3, 1, 200, 200, 9}}) {
+		f.Add(weights, uint64(1))
+	}
 	f.Fuzz(func(t *testing.T, weights []byte, seed uint64) {
 		if len(weights) == 0 || len(weights) > 8 {
 			return

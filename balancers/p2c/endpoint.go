@@ -28,15 +28,15 @@ const (
 // and is safe for concurrent use, but for what only builds look at. What a pick
 // reads stands first: it fits a cache line.
 type endpoint struct {
-	latency  estimate                 // of successful calls, in nanoseconds; 0 while unmeasured
-	failures estimate                 // the share of calls that failed, 0 to 1
-	busyness estimate                 // by its load reports; 0 before any
-	probe    atomic.Uint32            // the tick of the last call given to it while unmeasured, 0 before any
-	absent   bool                     // builds: took no calls at the last one
-	side     atomic.Pointer[estimate] // of the zones that it is on, nil for none
+	latency  estimate             // of successful calls, in nanoseconds; 0 while unmeasured
+	failures estimate             // the share of calls that failed, 0 to 1
+	busyness estimate             // by its load reports; 0 before any
+	probe    atomic.Uint32        // the tick of the last call given to it while unmeasured, 0 before any
+	seen     uint32               // builds: the number of the last one that saw it
+	side     atomic.Pointer[side] // of the zones that it is on, nil for none
 	memory   *memory
 	inFlight inFlight
-	seen     uint64 // builds: the number of the last one that saw it
+	session  uint64 // builds: the connection that what is known was learned on
 }
 
 func newEndpoint(m *memory) *endpoint {
@@ -62,7 +62,7 @@ func (e *endpoint) forget() {
 func (e *endpoint) slowness(v *view) float64 {
 	value, at := e.latency.load()
 	if value == 0 {
-		if e.probing(v.now) {
+		if !v.stream && e.probing(v.now) {
 			return probePenalty
 		}
 		return 1
@@ -96,21 +96,24 @@ func (e *endpoint) failuresAt(now tick) float64 {
 	return value * fade(at.secondsTo(now), failureFade)
 }
 
-// sampleLatency takes in how long a call took, in nanoseconds. One that failed
-// may raise the estimate but not lower it: failing fast is not being fast.
-func (e *endpoint) sampleLatency(took float64, failed bool, now tick, reference float64) {
+// sampleLatency takes in how long a call took, in nanoseconds. One without
+// success may raise the estimate but not lower it, and a first one puts it at the
+// reference at least: failing fast is not being fast.
+func (e *endpoint) sampleLatency(took float64, success bool, now tick, reference float64) {
 	took = min(took, maxLatency*reference)
 	e.latency.update(now, func(value float64, at tick) float64 {
 		seconds := at.secondsTo(now)
 		switch {
-		case value == 0:
+		case value == 0 && success:
 			return took
+		case value == 0:
+			return max(took, reference)
 		case seconds > longSince && took*took < value*reference:
 			// Nearer to the reference than to what it was: forget that as far as it
 			// has faded. A sample that confirms a slow backend brings it back.
 			value = reference + (value-reference)*fade(seconds, latencyFade)
 		}
-		if failed && took <= value {
+		if !success && took <= value {
 			return value
 		}
 		return value + (took-value)*gainAfter(seconds)
@@ -126,18 +129,9 @@ func gainAfter(seconds float64) float64 {
 // sampleOutcome takes in whether a call failed.
 func (e *endpoint) sampleOutcome(failed bool, now tick) {
 	if side := e.side.Load(); side != nil {
-		sampleSide(side, failed, now)
+		side.sample(e, failed, now)
 	}
-	if value, _ := e.failures.load(); !failed && value == 0 {
-		return // the common case writes nothing
-	}
-	e.failures.update(now, func(value float64, at tick) float64 {
-		value *= fade(at.secondsTo(now), failureFade)
-		if failed {
-			return value + (1-value)*failureGain
-		}
-		return value - value*successGain
-	})
+	e.failures.sampleFailure(failed, now, failureFade, failureGain, successGain)
 }
 
 // What begin is given in place of the time for calls without one.
@@ -170,17 +164,16 @@ func (e *endpoint) learn(info *balancer.DoneInfo, start int64) {
 		return
 	}
 	e.answered(failed, info.ServerLoad, now)
-	if start == stream || info.Err != nil && !failed {
+	success := info.Err == nil
+	if start == stream || !success && !failed && e.measured() {
 		return // an answer in its way, but one that may have cost less than the others
 	}
-	if !failed {
+	if success {
 		e.memory.reference.sample(float64(took))
 	}
-	reference := e.memory.reference.load()
-	if reference == 0 { // nothing but failures so far
-		reference = float64(took)
+	if reference := e.memory.reference.load(); reference != 0 { // else nothing has succeeded yet
+		e.sampleLatency(float64(took), success, now, reference)
 	}
-	e.sampleLatency(float64(took), failed, now, reference)
 }
 
 func (e *endpoint) answered(failed bool, serverLoad any, now tick) {

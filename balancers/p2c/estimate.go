@@ -12,10 +12,17 @@ type tick uint32
 
 func tickOf(nanoseconds int64) tick { return tick(nanoseconds / int64(time.Millisecond)) }
 
-// secondsTo returns how long before now t was. Of two clock reads in different
-// goroutines the later may be stored first: that is no time at all.
+// behind is how far a clock may be behind another, in ticks. Of two reads in
+// different goroutines the later may be stored first, and a [ticker] that has
+// stood still may be late by all that.
+const behind = 3_600_000
+
+// after reports whether t comes after other.
+func (t tick) after(other tick) bool { return t != other && t-other < 1<<32-behind }
+
+// secondsTo returns how long before now t was, 0 if it was not.
 func (t tick) secondsTo(now tick) float64 {
-	if late := int32(now - t); late < 0 && late > -60_000 {
+	if !now.after(t) {
 		return 0
 	}
 	return float64(now-t) / 1000
@@ -39,11 +46,38 @@ func (e *estimate) value() float32 { return math.Float32frombits(uint32(e.word.L
 func (e *estimate) update(now tick, change func(value float64, at tick) float64) {
 	for {
 		old := e.word.Load()
-		value := change(float64(math.Float32frombits(uint32(old>>32))), tick(old))
-		if e.word.CompareAndSwap(old, uint64(math.Float32bits(float32(value)))<<32|uint64(now)) {
+		at, latest := tick(old), now
+		if !now.after(at) {
+			latest = at
+		}
+		value := change(float64(math.Float32frombits(uint32(old>>32))), at)
+		if e.word.CompareAndSwap(old, uint64(math.Float32bits(float32(value)))<<32|uint64(latest)) {
 			return
 		}
 	}
+}
+
+// negligible is a share of failures that counts as none, so that a backend that
+// once failed is not reckoned with for ever.
+const negligible = 1e-3
+
+// sampleFailure takes in whether a call failed, in a share of failures that fades
+// with a time constant in seconds.
+func (e *estimate) sampleFailure(failed bool, now tick, timeConstant, failureGain, successGain float64) {
+	if !failed && e.value() == 0 {
+		return // the common case writes nothing
+	}
+	e.update(now, func(value float64, at tick) float64 {
+		value *= fade(at.secondsTo(now), timeConstant)
+		if failed {
+			return value + (1-value)*failureGain
+		}
+		value -= value * successGain
+		if value < negligible {
+			return 0
+		}
+		return value
+	})
 }
 
 func (e *estimate) reset() { e.word.Store(0) }

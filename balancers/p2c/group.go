@@ -40,9 +40,9 @@ func newGroup(backends []balancers.Backend, choices int, meanWeight float64, m *
 }
 
 // on says which side of the zones the group's backends are on, nil for none.
-func (g *group) on(side *estimate) {
+func (g *group) on(s *side) {
 	for i := range g.nodes {
-		g.nodes[i].side.Store(side)
+		g.nodes[i].side.Store(s)
 	}
 }
 

@@ -31,10 +31,7 @@ func tenToA(t *testing.T, config string) (*balancertest.Channel, []policytest.Ca
 	c := balancertest.NewChannel(t, p2c.Name, config)
 	require.NoError(t, c.Update(ab(1)...))
 	c.Ready("a")
-	var calls []policytest.Call
-	for range 10 {
-		calls = append(calls, policytest.Begin(t, c.Picker(), t.Context()))
-	}
+	calls := begin(t, c, 10)
 	c.Ready("b")
 	return c, calls
 }
@@ -163,4 +160,14 @@ func TestPolicy_ChannelsDoNotSeeEachOthersCalls(t *testing.T) {
 		other := policytest.Channel(t, p2c.Name, config, ab(1)...)
 		requireLevel(t, other)
 	})
+}
+
+// begin begins n calls.
+func begin(t *testing.T, c *balancertest.Channel, n int) []policytest.Call {
+	t.Helper()
+	calls := make([]policytest.Call, n)
+	for i := range calls {
+		calls[i] = policytest.Begin(t, c.Picker(), t.Context())
+	}
+	return calls
 }

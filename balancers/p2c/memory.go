@@ -15,24 +15,37 @@ import (
 type memory struct {
 	ctx       context.Context // ends when the channel closes
 	epoch     time.Time
+	timed     bool      // builds: picks read the clock
 	ticker    ticker    // the clock of picks that read none
 	reference reference // of latency, in nanoseconds
 	busyness  reference // of what load reports say
 	methods   methods
 	sides     sides
-	builds    uint64
+	builds    uint32
 	endpoints map[*balancers.Load]*endpoint
 }
 
 func newMemory(ctx context.Context) *memory {
-	return &memory{ctx: ctx, epoch: time.Now(), endpoints: make(map[*balancers.Load]*endpoint)}
+	m := &memory{ctx: ctx, epoch: time.Now(), endpoints: make(map[*balancers.Load]*endpoint)}
+	m.ticker.clock = func() tick { return tickOf(m.clock()) }
+	return m
 }
 
 // clock returns the nanoseconds since the channel's first build.
 func (m *memory) clock() int64 { return int64(time.Since(m.epoch)) }
 
+// setTimed says whether picks read the clock. Where that changes the ticker
+// catches up with the clock, for what has been learned by the one fades by the
+// other.
+func (m *memory) setTimed(timed bool) {
+	if m.builds > 0 && timed != m.timed {
+		m.ticker.windUp(m.ctx)
+	}
+	m.timed = timed
+}
+
 // update brings the endpoints known into line with the membership: those that
-// left the list are dropped, those that came back from an outage are unknown.
+// left the list are dropped, those whose connection is a new one are unknown.
 func (m *memory) update(members []balancers.Backend) {
 	m.builds++
 	for i := range members {
@@ -42,10 +55,10 @@ func (m *memory) update(members []balancers.Backend) {
 			e = newEndpoint(m)
 			m.endpoints[b.Load] = e
 		}
-		if e.absent && b.SubConn != nil {
+		if e.session != b.Session {
 			e.forget()
+			e.session = b.Session
 		}
-		e.absent = b.SubConn == nil && !b.Attrs.Draining
 		e.seen = m.builds
 	}
 	if len(m.endpoints) == len(members) {

@@ -132,6 +132,7 @@ func newPolicy() balancers.Policy[Config] {
 		if m == nil {
 			m = newMemory(s.Context)
 		}
+		m.setTimed(cfg.Load == Latency)
 		m.update(s.Members)
 		return newPicker(cfg, s, m)
 	}

@@ -40,8 +40,9 @@ func newPicker(cfg Config, s balancers.Snapshot, m *memory) *picker {
 	return p
 }
 
+// traits counts weights in tenths, as a backend's own weight does.
 func traits(b *balancers.Backend) zone.Traits {
-	return zone.Traits{Zone: b.Attrs.Zone, Weight: uint64(b.Weight()), Full: uint64(b.Attrs.Weight)}
+	return zone.Traits{Zone: b.Attrs.Zone, Weight: uint64(b.Weight()), Full: 10 * uint64(b.Attrs.Weight)}
 }
 
 func meanWeight(backends []balancers.Backend) float64 {
@@ -58,6 +59,9 @@ func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 		start = p.memory.clock()
 	}
 	v := p.memory.view(start)
+	if p.timed && p.memory.methods.stream(info.FullMethodName) {
+		start, v.stream = stream, true
+	}
 	best := p.choose(&v)
 	for again := 0; best.failing && again < redraws; again++ {
 		if other := p.choose(&v); other.cost < best.cost {
@@ -65,13 +69,8 @@ func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 		}
 	}
 	e := best.endpoint
-	if p.timed {
-		if !e.measured() {
-			e.probed(v.now)
-		}
-		if p.memory.methods.stream(info.FullMethodName) {
-			start = stream
-		}
+	if start >= 0 && !e.measured() {
+		e.probed(v.now)
 	}
 	return balancer.PickResult{SubConn: best.subConn, Done: e.begin(start)}, nil
 }

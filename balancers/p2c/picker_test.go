@@ -212,18 +212,3 @@ func TestPolicy_DrainingTakesNoCallsWhileOthersDo(t *testing.T) {
 		require.Equal(t, map[string]int{"a": 50}, held(t, c.Picker(), 50))
 	})
 }
-
-func TestPicker_AllocatesNothing(t *testing.T) {
-	for _, cfg := range []p2c.Config{{}, {Load: p2c.Requests}, {Choices: 10}, {Choices: 10, Load: p2c.Requests}} {
-		t.Run(fmt.Sprintf("%+v", cfg), func(t *testing.T) {
-			picker := p2c.NewPickerBuilder(cfg).Build(policytest.BuildInfo(policytest.Alike(100)...))
-			policytest.RequireAllocs(t, 0, func() {
-				result, err := picker.Pick(balancer.PickInfo{})
-				if err != nil {
-					t.Fatal(err)
-				}
-				result.Done(balancer.DoneInfo{})
-			})
-		})
-	}
-}

@@ -10,6 +10,7 @@ const (
 // view is what a pick looks at backends with.
 type view struct {
 	timed     bool
+	stream    bool // the call will not tell how fast the backend is
 	now       tick
 	reference float64
 	low, high float32 // latencies between these are taken for the reference

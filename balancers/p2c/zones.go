@@ -1,5 +1,7 @@
 package p2c
 
+import "sync/atomic"
+
 const (
 	// remotePenalty is how many times the score of a backend in another zone the
 	// best local one may have; squared, as costs are. A little more than two: an
@@ -22,31 +24,32 @@ const (
 // that breaks as a whole is left as a whole: to find out backend by backend, time
 // and again, would fail too many calls. It is safe for concurrent use.
 type sides struct {
-	local, remote estimate
+	local, remote side
+}
+
+// side is the share of late of one side's calls that failed, without failures
+// that follow another one of the same endpoint: when one breaks with many calls
+// in flight, that says nothing about the rest.
+type side struct {
+	failures   estimate
+	lastFailed atomic.Pointer[endpoint] // nil before any
 }
 
 // shun reports whether the local zone is to be left.
 func (s *sides) shun(now tick) bool {
-	local, at := s.local.load()
+	local, at := s.local.failures.load()
 	if local <= shunned {
 		return false
 	}
-	remote, since := s.remote.load()
+	remote, since := s.remote.failures.load()
 	return local*fade(at.secondsTo(now), sideFade)-remote*fade(since.secondsTo(now), sideFade) > shunned
 }
 
-// sampleSide takes in whether a call to one side failed.
-func sampleSide(e *estimate, failed bool, now tick) {
-	if value, _ := e.load(); !failed && value == 0 {
-		return // the common case writes nothing
+// sample takes in whether a call to an endpoint of the side failed.
+func (s *side) sample(e *endpoint, failed bool, now tick) {
+	if !failed || s.lastFailed.Swap(e) != e {
+		s.failures.sampleFailure(failed, now, sideFade, sideGain, sideGain)
 	}
-	e.update(now, func(value float64, at tick) float64 {
-		value *= fade(at.secondsTo(now), sideFade)
-		if failed {
-			return value + (1-value)*sideGain
-		}
-		return value - value*sideGain
-	})
 }
 
 // zones is the choice between the backends of the channel's own zone and all

@@ -3,6 +3,7 @@ package roundrobin_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -73,6 +74,31 @@ func TestPicker_ParallelCountsDifferByAtMostOne(t *testing.T) {
 		for sc, count := range own {
 			counts[fmt.Sprint(sc)] += count
 		}
+	}
+	requireEven(t, n, counts)
+}
+
+func TestPolicy_ParallelCountsStayEvenAcrossRebuilds(t *testing.T) {
+	const n, workers, each = 7, 4, 10_001
+	c := policytest.Channel(t, roundrobin.Name, "", policytest.Alike(n)...)
+	start, sent := make(chan struct{}), make(chan map[string]int, workers)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			<-start
+			sent <- c.Count(t.Context(), each)
+		})
+	}
+	close(start)
+	updates := c.Updates()
+	counts := make(map[string]int)
+	for round := 0; len(sent) < workers; round++ {
+		require.NoError(t, c.Update(policytest.Endpoints(slices.Repeat([]uint32{uint32(1 + round%7)}, n)...)...))
+	}
+	wg.Wait()
+	require.Greater(t, c.Updates()-updates, 10, "or this test shows nothing")
+	for range workers {
+		add(counts, <-sent)
 	}
 	requireEven(t, n, counts)
 }
@@ -198,13 +224,23 @@ func TestPolicy_DrainingTakesNoCallsWhileOthersDo(t *testing.T) {
 }
 
 func TestPicker_AllocatesNothing(t *testing.T) {
-	for _, config := range []string{`{}`, `{"zonePreference":"off"}`} {
-		// Of all backends a quarter is in the zone: local and remote ones take calls.
-		picker := inZones(t, config, zoned(100, "a", "b", "b", "b")...).Picker()
-		policytest.RequireAllocs(t, 0, func() {
-			if _, err := picker.Pick(balancer.PickInfo{}); err != nil {
-				t.Fatal(err)
-			}
+	for _, config := range []string{
+		`{}`, `{"zonePreference":"off"}`, `{"slowStart":"1h"}`, `{"zonePreference":"off","slowStart":"1h"}`,
+	} {
+		t.Run(config, func(t *testing.T) {
+			// Of all backends a quarter is in the zone: local and remote ones take calls.
+			c := inZones(t, config, zoned(100, "a", "b", "b", "b")...)
+			c.Fail(nil, policytest.Addr(0))
+			c.Ready(policytest.Addr(0))
+			require.NoError(t, c.Configure(config)) // rebuilds at once
+			picker := c.Picker()
+			policytest.RequireAllocs(t, 0, func() {
+				for range 10 { // what one pick in ten allocates shows
+					if _, err := picker.Pick(balancer.PickInfo{}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
 		})
 	}
 }

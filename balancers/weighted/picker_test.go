@@ -175,16 +175,24 @@ func TestNewPickerBuilder_SharesEqualWeights(t *testing.T) {
 func TestPicker_AllocatesNothing(t *testing.T) {
 	for _, schedule := range []string{weighted.Random, weighted.Smooth} {
 		for _, preference := range []string{"on", "off"} {
-			t.Run(schedule+"/zones "+preference, func(t *testing.T) {
-				config := fmt.Sprintf(`{"schedule":%q,"zonePreference":%q}`, schedule, preference)
-				// A quarter is in the zone: local and remote ones take calls.
-				picker := inZones(t, config, zoned(uneven(100), "a", "b", "b", "b")...).Picker()
-				policytest.RequireAllocs(t, 0, func() {
-					if _, err := picker.Pick(balancer.PickInfo{}); err != nil {
-						t.Fatal(err)
-					}
+			for _, slowStart := range []string{"0s", "1h"} {
+				config := fmt.Sprintf(`{"schedule":%q,"zonePreference":%q,"slowStart":%q}`, schedule, preference, slowStart)
+				t.Run(config, func(t *testing.T) {
+					// A quarter is in the zone: local and remote ones take calls.
+					c := inZones(t, config, zoned(uneven(100), "a", "b", "b", "b")...)
+					c.Fail(nil, policytest.Addr(0))
+					c.Ready(policytest.Addr(0))
+					require.NoError(t, c.Configure(config)) // rebuilds at once
+					picker := c.Picker()
+					policytest.RequireAllocs(t, 0, func() {
+						for range 10 { // what one pick in ten allocates shows
+							if _, err := picker.Pick(balancer.PickInfo{}); err != nil {
+								t.Fatal(err)
+							}
+						}
+					})
 				})
-			})
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package alias
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,20 +52,51 @@ func TestTable_SharesEqualWeights(t *testing.T) {
 	}
 }
 
-func TestDraw_FollowsTheTable(t *testing.T) {
-	weights := []uint32{1, 2, 4, 8, 100}
-	table, random := New(weights), rand.New(rand.NewPCG(3, 4))
-	const draws = 1_000_000
-	counts := make([]float64, len(weights))
-	for range draws {
-		counts[table.Draw(random.Uint64())]++
+// Draws by random numbers with a seed are in proportion to weight: χ² stays below what
+// chance exceeds once in a hundred.
+func TestDraw_FitsTheWeights(t *testing.T) {
+	hundred := make([]uint64, 100)
+	for i := range hundred {
+		hundred[i] = uint64(i + 1)
 	}
-	chi2 := 0.0
+	for name, tc := range map[string]struct {
+		weights []uint64
+		limit   float64
+	}{
+		"alike":          {slices.Repeat([]uint64{3}, 10), 21.67},
+		"1:2:4":          {[]uint64{1, 2, 4}, 9.21},
+		"skewed":         {[]uint64{1, 2, 4, 8, 100}, 13.28},
+		"1:1000":         {[]uint64{1, 1000}, 6.63},
+		"wide":           {[]uint64{10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000, 100_000}, 21.67},
+		"of two zones":   {[]uint64{1 << 59, 2 << 59, 4 << 59, 3 << 50, 6 << 52}, 13.28},
+		"a hundred":      {hundred, 134.64},
+		"ten times over": {slices.Repeat([]uint64{1, 2, 4}, 10), 49.59},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table, random := New(tc.weights), rand.New(rand.NewPCG(3, 4))
+			chi2 := chiSquare(tc.weights, func() uint32 { return table.Draw(random.Uint64()) })
+			require.Less(t, chi2, tc.limit, "Draw")
+			chi2 = chiSquare(tc.weights, func() uint32 { return table.Draw32(random.Uint32()) })
+			require.Less(t, chi2, tc.limit, "Draw32")
+		})
+	}
+}
+
+// chiSquare makes a million draws.
+func chiSquare(weights []uint64, draw func() uint32) float64 {
+	const draws = 1_000_000
+	counts, total, chi2 := make([]float64, len(weights)), 0.0, 0.0
+	for range draws {
+		counts[draw()]++
+	}
+	for _, w := range weights {
+		total += float64(w)
+	}
 	for i, w := range weights {
-		want := draws * float64(w) / 115
+		want := draws * float64(w) / total
 		chi2 += (counts[i] - want) * (counts[i] - want) / want
 	}
-	require.Less(t, chi2, 13.28, "χ² of 4 degrees of freedom at p = 0.01")
+	return chi2
 }
 
 // Random numbers at even distances leave nothing to chance: where a share of
