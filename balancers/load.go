@@ -28,9 +28,14 @@ func (l *Load) Begin() func(balancer.DoneInfo) {
 	return begin(l, nil)
 }
 
+// Enter counts in a call that has no backend yet, for a total that a policy
+// keeps of the whole channel, and returns how many calls that makes. The call
+// must get its backend by [Load.BeginWithin].
+func (l *Load) Enter() int64 { return l.inFlight.Add(1) }
+
 // BeginWithin is [Load.Begin] for a backend that may hold at most bound calls:
-// it counts nothing and returns false if it holds as many. The call counts in
-// total too, which a policy keeps for the whole channel.
+// it counts nothing and returns false if it holds as many. The call has entered
+// total, and is counted out there too when it ends.
 func (l *Load) BeginWithin(bound int64, total *Load) (done func(balancer.DoneInfo), ok bool) {
 	for {
 		held := l.inFlight.Load()
@@ -38,7 +43,6 @@ func (l *Load) BeginWithin(bound int64, total *Load) (done func(balancer.DoneInf
 			return nil, false
 		}
 		if l.inFlight.CompareAndSwap(held, held+1) {
-			total.inFlight.Add(1)
 			return begin(l, total), true
 		}
 	}

@@ -15,6 +15,7 @@ func TestLoad_BeginWithinKeepsTheBound(t *testing.T) {
 	var load, total balancers.Load
 	var dones []func(balancer.DoneInfo)
 	for range 3 {
+		total.Enter()
 		done, ok := load.BeginWithin(3, &total)
 		require.True(t, ok)
 		dones = append(dones, done)
@@ -26,6 +27,7 @@ func TestLoad_BeginWithinKeepsTheBound(t *testing.T) {
 
 	dones[1](balancer.DoneInfo{})
 	require.Equal(t, [2]int64{2, 2}, [2]int64{load.InFlight(), total.InFlight()})
+	require.Equal(t, int64(3), total.Enter())
 	_, ok = load.BeginWithin(3, &total)
 	require.True(t, ok)
 	_, ok = load.BeginWithin(2, &total)
@@ -39,6 +41,7 @@ func TestLoad_BeginAndBeginWithinCountTogether(t *testing.T) {
 	require.False(t, ok)
 	require.Zero(t, total.InFlight(), "only what began with a total is in it")
 	plain(balancer.DoneInfo{})
+	total.Enter()
 	done, ok := load.BeginWithin(1, &total)
 	require.True(t, ok)
 	done(balancer.DoneInfo{})
@@ -55,15 +58,18 @@ func TestLoad_BeginWithinKeepsTheBoundInParallel(t *testing.T) {
 	for range workers {
 		wg.Go(func() {
 			for range 50_000 {
+				total.Enter()
 				done, ok := load.BeginWithin(bound, &total)
+				for !ok {
+					runtime.Gosched()
+					done, ok = load.BeginWithin(bound, &total)
+				}
 				if n := load.InFlight(); n > bound {
 					t.Errorf("%d in flight", n)
 					return
 				}
 				runtime.Gosched() // hold the call while others begin theirs
-				if ok {
-					done(balancer.DoneInfo{})
-				}
+				done(balancer.DoneInfo{})
 			}
 		})
 	}
@@ -77,6 +83,7 @@ func TestLoad_BeginWithinAllocatesNothing(t *testing.T) {
 	}
 	var load, total balancers.Load
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		total.Enter()
 		if done, ok := load.BeginWithin(1, &total); ok {
 			done(balancer.DoneInfo{})
 		}

@@ -18,6 +18,7 @@ type bounded struct {
 	loads  []*balancers.Load // of the table's members
 	shares []float64         // factor × w/W, W being the weight of those that take calls
 	total  *balancers.Load   // of the channel, across rebuilds
+	idle   bool              // nobody takes calls
 }
 
 func newBounded(p picker, factor float64, members []balancers.Backend, total *balancers.Load) *bounded {
@@ -28,6 +29,7 @@ func newBounded(p picker, factor float64, members []balancers.Backend, total *ba
 			weight += float64(members[i].Attrs.Weight)
 		}
 	}
+	b.idle = weight == 0
 	for i := range members {
 		b.loads[i] = members[i].Load
 		b.shares[i] = factor * float64(members[i].Attrs.Weight) / weight
@@ -38,33 +40,28 @@ func newBounded(p picker, factor float64, members []balancers.Backend, total *ba
 // roundingError keeps a share that is whole from being rounded up.
 const roundingError = 1e-9
 
-// laps bounds how often a pick goes through all members for a backend with room.
-// The bounds add up to more than the calls in flight, so there is one, unless
-// other picks took it in the same instant; a second lap counts those in.
-const laps = 4
-
-// Pick takes the first of the key's choices that has room or, if the last lap
-// found none, its owner.
+// Pick takes the first of the key's choices that has room. The bounds add up to
+// as many calls as there are, this one among them, which holds no place yet: so
+// there is room, unless other calls came meanwhile and took it. Then it is looked
+// for once more, with bounds that count those in.
 func (b *bounded) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	hash, err := b.hash(info)
 	if err != nil {
 		return balancer.PickResult{}, err
 	}
-	for lap := range laps + 1 {
-		calls := float64(b.total.InFlight() + 1)
+	if b.idle {
+		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+	}
+	for calls := b.total.Enter(); ; calls = b.total.InFlight() {
 		for m := range b.table.preferences(hash) {
 			sc := b.subConns[m]
 			if sc == nil {
 				continue
 			}
-			bound := max(minBound, int64(math.Ceil(b.shares[m]*calls-roundingError)))
-			if lap == laps {
-				bound = math.MaxInt64
-			}
+			bound := max(minBound, int64(math.Ceil(b.shares[m]*float64(calls)-roundingError)))
 			if done, ok := b.loads[m].BeginWithin(bound, b.total); ok {
 				return balancer.PickResult{SubConn: sc, Done: done}, nil
 			}
 		}
 	}
-	return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 }

@@ -86,6 +86,56 @@ func TestBounded_OneHotKeyStaysWithinTheBound(t *testing.T) {
 	})
 }
 
+// 1.1 × 1/10 × 100 comes out of floating point a little above 11.
+func TestBounded_AShareThatIsWholeIsTheBound(t *testing.T) {
+	t.Parallel()
+	endpoints := policytest.Alike(10)
+	picker := policytest.Channel(t, consistenthash.Name, bounded(1.1), endpoints...).Picker()
+	h, ctx := newHeld(1.1, endpoints), consistenthash.WithKey(t.Context(), "hot")
+	owner := h.begin(t, picker, ctx)
+	for range 99 {
+		h.begin(t, picker, ctx)
+	}
+	require.Equal(t, 11, h.at[owner])
+}
+
+// With a factor of 1 all room is taken all the time. Calls that come and go at
+// once find some all the same, and never more.
+func TestBounded_ParallelCallsWithoutRoomToSpareStayWithinTheBound(t *testing.T) {
+	t.Parallel()
+	const rounds, callers, backends = 200, 64, 5
+	endpoints := policytest.Alike(backends)
+	picker := policytest.Channel(t, consistenthash.Name, bounded(1), endpoints...).Picker()
+	for range rounds {
+		var (
+			wg     sync.WaitGroup
+			mu     sync.Mutex
+			counts = make(map[string]int)
+			dones  [callers]func(balancer.DoneInfo)
+		)
+		for i := range callers {
+			wg.Go(func() {
+				result, err := picker.Pick(balancer.PickInfo{Ctx: consistenthash.WithKey(t.Context(), "hot")})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				dones[i] = result.Done
+				mu.Lock()
+				defer mu.Unlock()
+				counts[fmt.Sprint(result.SubConn)]++
+			})
+		}
+		wg.Wait()
+		for addr, n := range counts {
+			require.LessOrEqual(t, n, (callers+backends-1)/backends, addr)
+		}
+		for _, done := range dones {
+			done(balancer.DoneInfo{})
+		}
+	}
+}
+
 func TestBounded_HoldsWhileCallsComeAndGo(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(31, 32))
@@ -172,11 +222,17 @@ func TestBounded_OverflowGoesToTheKeysNextChoice(t *testing.T) {
 
 func TestBounded_ParallelCallsStayWithinTheBound(t *testing.T) {
 	t.Parallel()
-	const workers, each, factor = 8, 200, 1.25
-	for name, endpoints := range map[string][]resolver.Endpoint{
-		"alike": policytest.Alike(10), "weighted": policytest.Endpoints(1, 2, 4, 8, 1, 2, 4, 8),
+	const workers, each = 8, 200
+	for name, tc := range map[string]struct {
+		factor    float64
+		endpoints []resolver.Endpoint
+	}{
+		"alike":         {1.25, policytest.Alike(10)},
+		"weighted":      {1.25, policytest.Endpoints(1, 2, 4, 8, 1, 2, 4, 8)},
+		"no room spare": {1, policytest.Alike(5)},
 	} {
 		t.Run(name, func(t *testing.T) {
+			factor, endpoints := tc.factor, tc.endpoints
 			picker := policytest.Channel(t, consistenthash.Name, bounded(factor), endpoints...).Picker()
 			info := balancer.PickInfo{Ctx: consistenthash.WithKey(t.Context(), "hot")}
 			var (

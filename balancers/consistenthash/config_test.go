@@ -26,6 +26,7 @@ var badConfigs = []policytest.Refused{
 	{Name: "space around", JSON: `{"requestHashHeader":" x-user"}`, Want: `requestHashHeader: got " x-user", ` + wantHeader},
 	{Name: "newline", JSON: `{"requestHashHeader":"x\nuser"}`, Want: `requestHashHeader: got "x\nuser", ` + wantHeader},
 	{Name: "not ASCII", JSON: `{"requestHashHeader":"x-schlüssel"}`, Want: `requestHashHeader: got "x-schlüssel", ` + wantHeader},
+	{Name: "Kelvin sign, a k in lower case", JSON: `{"requestHashHeader":"x-\u212aey"}`, Want: `requestHashHeader: got "x-Key", ` + wantHeader},
 	{Name: "header number", JSON: `{"requestHashHeader":7}`, Want: "requestHashHeader: got number, want a string"},
 	{Name: "header list", JSON: `{"requestHashHeader":["x-user-id"]}`, Want: "requestHashHeader: got array, want a string"},
 	{

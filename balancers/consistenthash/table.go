@@ -1,6 +1,9 @@
 package consistenthash
 
-import "context"
+import (
+	"context"
+	"math/bits"
+)
 
 // Keys belong to slots by the upper bits of their hash. The number of slots is
 // the same for every list: one that followed the number of members would move
@@ -87,7 +90,7 @@ const detours = 128
 // preferences yields the members that a hash prefers, some of them repeatedly:
 // the owner and the next choice, then the owners of other slots, which are others
 // for each key, so that no member inherits all keys of another; in the end all
-// members, so that whoever takes calls is found.
+// members, so that whoever takes calls is found, in an order that is others too.
 func (t *table) preferences(hash uint64) func(yield func(member uint32) bool) {
 	return func(yield func(uint32) bool) {
 		owner, next := t.firstTwo(hash)
@@ -101,10 +104,12 @@ func (t *table) preferences(hash uint64) func(yield func(member uint32) bool) {
 				return
 			}
 		}
-		members := uint64(len(t.limits))
-		start := hash % members
-		for i := range members {
-			if !yield(uint32((start + i) % members)) {
+		members := uint32(len(t.limits))
+		places := uint32(1) << bits.Len32(members-1) // an odd stride leads through all of them
+		place := uint32(hash >> 20)                  // bits that the slot alone does not tell
+		for range places {
+			place = (place + stride) % places
+			if place < members && !yield(place) {
 				return
 			}
 		}

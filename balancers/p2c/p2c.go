@@ -22,8 +22,8 @@
 // are those that did best in the simulation in bench/simulation.
 //
 // A backend that fails fast does not look fast: a failure may raise L, never
-// lower it. One that has not been measured counts as average and gets one call
-// at a time until it has answered. What is known fades within some ten seconds
+// lower it. One that has not been measured counts as average and, with "load":
+// "latency", gets one call at a time until it has answered. What is known fades within some ten seconds
 // without calls, so a backend that was slow or failing is tried again. If all
 // drawn are failing the pick draws again, at most twice; it never fails itself.
 //
@@ -47,8 +47,9 @@
 // break. A client knows its own calls only: one with few of them has little to
 // go by.
 //
-// Limit: methods without a descriptor, as in a generic proxy, are taken for
-// plain calls. Samples count for at most 16 times Lref, so mixing long streams of
+// Limits: of no more backends than choices all are looked at, so a light one of
+// two gets more than its weight once the heavy one is busy. Methods without a
+// descriptor, as in a generic proxy, are taken for plain calls. Samples count for at most 16 times Lref, so mixing long streams of
 // those with short calls blurs L; "requests" does not mind.
 //
 // [attrs.SetLocalZone]: https://pkg.go.dev/github.com/steelyard-go/steelyard/attrs#SetLocalZone

@@ -13,7 +13,7 @@
 //
 // Schedule "smooth" is a rotation in which every backend's calls lie as evenly
 // as they can: its count is never off by more than two calls from its share,
-// over any window that starts with the picker, and by less than 3.4 over any
+// over any window that starts with the rotation, and by less than 3.4 over any
 // other, whatever the weights. So a heavy backend's calls never come in a clump.
 // With pickers in parallel the calls that have got a backend are those of the
 // rotation so far; k of them at once see k-1 calls more of deviation at most,
