@@ -24,11 +24,11 @@ type Backend struct {
 	// Load counts the calls in flight. It belongs to the endpoint: it is the
 	// same one across rebuilds, reconnects and config changes.
 	Load *Load
-	// Session is the number of the endpoint's connection, the latest if it has
-	// none now: each new connection gets one that the channel has not used yet,
-	// and 0 stands for none ever. So two builds see the same number only if the
-	// connection was never lost between them. Draining, ejection and ill health
-	// lose none. It is 0 where nobody tells: see [NewPickerBuilder].
+	// Session is the number of the endpoint's latest connection, 0 before the
+	// first: each one made gets a number that no other in the channel has had.
+	// By it a policy knows a backend that was lost and came back, even if there
+	// was no build meanwhile. Draining, ejection and ill health end no
+	// connection. It is 0 where nobody tells: see [NewPickerBuilder].
 	Session uint64
 	// Ramp is how many tenths of its weight the backend is to carry: 10, or
 	// fewer while it starts slowly (see [RegisterPolicy]).
@@ -71,8 +71,8 @@ type Policy[C any] func(cfg C, s Snapshot) balancer.Picker
 
 // sortOut fills in Backends: of the members, those that have a SubConn are
 // READY. It takes the SubConn from those that drain, so members must be the
-// snapshot's own.
-func (s *Snapshot) sortOut() {
+// snapshot's own. The policy is level if weights mean nothing to it.
+func (s *Snapshot) sortOut(level bool) {
 	ready, draining := 0, 0
 	for i := range s.Members {
 		if m := &s.Members[i]; m.SubConn != nil {
@@ -90,7 +90,7 @@ func (s *Snapshot) sortOut() {
 		}
 		ready -= draining
 	}
-	rampTogether(s.Members)
+	rampTogether(s.Members, level)
 	if ready == len(s.Members) {
 		s.Backends = s.Members
 		return

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/balancer/base"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/experimental/balancer/weight"
 	"google.golang.org/grpc/grpclog"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/serviceconfig"
@@ -25,6 +26,7 @@ var logger = grpclog.Component("steelyard")
 type policy interface {
 	configure(serviceconfig.LoadBalancingConfig) error
 	slowStart() time.Duration
+	level() bool
 	build(Snapshot) balancer.Picker
 }
 
@@ -132,6 +134,7 @@ func (c *channel) setEndpointsLocked(list []resolver.Endpoint) {
 	c.lists++
 	before := c.sorted
 	c.sorted = make([]*endpoint, 0, len(list))
+	largest := uint32(attrs.MaxWeight)
 	for _, e := range list {
 		if len(e.Addresses) == 0 {
 			continue
@@ -149,6 +152,7 @@ func (c *channel) setEndpointsLocked(list []resolver.Endpoint) {
 		ep.seen = c.lists
 		ep.attrs = attrs.FromEndpoint(e)
 		ep.attrs.Weight = max(ep.attrs.Weight, 1)
+		largest = max(largest, grpcWeight(e, ep))
 		ep.setAddressesLocked(e.Addresses)
 		c.sorted = append(c.sorted, ep)
 	}
@@ -158,11 +162,36 @@ func (c *channel) setEndpointsLocked(list []resolver.Endpoint) {
 			delete(c.endpoints, ep.id)
 		}
 	}
+	if largest > attrs.MaxWeight {
+		c.scaleWeightsLocked(list, largest)
+	}
 	if !slices.IsSortedFunc(c.sorted, byAddress) { // most resolvers keep an order
 		slices.SortFunc(c.sorted, byAddress)
 	}
 	c.populated = c.populated || len(c.sorted) > 0
 	c.state = c.states.CurrentState()
+}
+
+// scaleWeightsLocked brings gRPC's own endpoint weights into range, the largest to
+// the largest that there is. Those from xDS are fractions of 2³¹: cut one by one,
+// most would be the same.
+func (c *channel) scaleWeightsLocked(list []resolver.Endpoint, largest uint32) {
+	for _, e := range slices.Backward(list) { // of duplicates the first counts
+		if ep := c.endpoints[identity(e)]; ep != nil {
+			if w := grpcWeight(e, ep); w > 0 {
+				ep.attrs.Weight = uint32(max(1, uint64(w)*attrs.MaxWeight/uint64(largest)))
+			}
+		}
+	}
+}
+
+// grpcWeight returns gRPC's own weight of an endpoint if that is where its weight
+// comes from, else 0.
+func grpcWeight(e resolver.Endpoint, ep *endpoint) uint32 {
+	if w := weight.FromEndpoint(e).Weight; min(w, attrs.MaxWeight) == ep.attrs.Weight {
+		return w
+	}
+	return 0
 }
 
 func byAddress(a, b *endpoint) int {
@@ -209,8 +238,8 @@ func (c *channel) Close() {
 	c.locked(func() {
 		c.closed = true
 		c.cancel()
-		c.pace.stop()
-		c.slowStart.stop()
+		c.pace.pause.stop()
+		c.slowStart.step.stop()
 		for _, ep := range c.sorted {
 			ep.removeLocked()
 		}
@@ -236,7 +265,7 @@ func (c *channel) movedLocked(ep *endpoint, from, to connectivity.State) {
 		}
 	case from != connectivity.Ready && to != connectivity.Ready:
 		// Neither came nor went.
-	case before != connectivity.Ready || !c.pace.resting:
+	case before != connectivity.Ready || !c.pace.resting():
 		c.publishLocked()
 	case to == connectivity.Ready:
 		c.pace.readmit(ep.active.sc)
@@ -256,20 +285,18 @@ func (c *channel) rebuildLocked() {
 	switch {
 	case c.state != connectivity.Ready:
 		// The next picker will be up to date.
-	case c.pace.resting:
+	case c.pace.resting():
 		c.pace.owed = true
 	default:
 		c.publishLocked()
 	}
 }
 
-// rested runs at the end of a pause and makes the build that it held up.
-func (c *channel) rested() {
-	c.locked(func() {
-		if c.pace.rest() && c.state == connectivity.Ready {
-			c.publishLocked()
-		}
-	})
+// restedLocked runs at the end of a pause and makes the build that it held up.
+func (c *channel) restedLocked() {
+	if c.pace.owed && c.state == connectivity.Ready {
+		c.publishLocked()
+	}
 }
 
 // publishLocked hands gRPC the picker for how things stand now.
@@ -279,7 +306,7 @@ func (c *channel) publishLocked() {
 	case connectivity.Ready:
 		start := time.Now()
 		picker = c.policy.build(c.snapshotLocked())
-		c.pace.built(picker, len(c.sorted), time.Since(start), c.rested)
+		c.pace.builtLocked(c, picker, time.Since(start))
 	case connectivity.TransientFailure:
 		picker = base.NewErrPicker(c.failureLocked())
 	default:
@@ -301,7 +328,7 @@ func (c *channel) snapshotLocked() Snapshot {
 			s.Members[i].SubConn = ep.active.sc
 		}
 	}
-	s.sortOut()
+	s.sortOut(c.policy.level())
 	return s
 }
 

@@ -34,7 +34,7 @@ type endpoint struct {
 	conns  []*conn            // to the addresses tried, in no order; only active once one is connected
 	active *conn              // the connected one, healthy or not
 	next   int                // index in addrs of the next address to try
-	timer  *time.Timer        // until then, nil when nothing waits
+	delay  alarm              // until then
 }
 
 func newEndpointLocked(c *channel, id string) *endpoint {
@@ -82,10 +82,10 @@ func (ep *endpoint) startLocked() {
 }
 
 // tryNextLocked tries the next address that is not known to be failing, and
-// sets the timer for the one after it. When all have failed the endpoint has:
+// sets the alarm for the one after it. When all have failed the endpoint has:
 // from then on each reconnects by itself after its backoff.
 func (ep *endpoint) tryNextLocked() {
-	ep.stopTimerLocked()
+	ep.delay.stop()
 	for ep.next < len(ep.addrs) {
 		cn := ep.connLocked(ep.addrs[ep.next])
 		ep.next++
@@ -98,33 +98,13 @@ func (ep *endpoint) tryNextLocked() {
 		case cn.state == connectivity.Idle:
 			ep.channel.after = append(ep.channel.after, cn.sc.Connect)
 		}
-		ep.startTimerLocked()
+		if ep.next < len(ep.addrs) {
+			ep.delay.set(ep.channel, attemptDelay, ep.tryNextLocked)
+		}
 		return
 	}
 	if !slices.ContainsFunc(ep.conns, func(cn *conn) bool { return !cn.failed }) {
 		ep.moveLocked(connectivity.TransientFailure)
-	}
-}
-
-func (ep *endpoint) startTimerLocked() {
-	if ep.next == len(ep.addrs) {
-		return
-	}
-	var timer *time.Timer
-	timer = time.AfterFunc(attemptDelay, func() {
-		ep.channel.locked(func() {
-			if ep.timer == timer { // not stopped while this waited for the lock
-				ep.tryNextLocked()
-			}
-		})
-	})
-	ep.timer = timer
-}
-
-func (ep *endpoint) stopTimerLocked() {
-	if ep.timer != nil {
-		ep.timer.Stop()
-		ep.timer = nil
 	}
 }
 
@@ -164,7 +144,7 @@ func (ep *endpoint) moveLocked(to connectivity.State) {
 // connectedLocked makes cn the one that serves, once it is healthy, and shuts
 // the others down.
 func (ep *endpoint) connectedLocked(cn *conn) {
-	ep.stopTimerLocked()
+	ep.delay.stop()
 	ep.active = cn
 	ep.channel.sessions++
 	ep.session = ep.channel.sessions
@@ -187,7 +167,7 @@ func (ep *endpoint) lostLocked() {
 
 // removeLocked shuts the endpoint down, after its last picker was replaced.
 func (ep *endpoint) removeLocked() {
-	ep.stopTimerLocked()
+	ep.delay.stop()
 	for _, cn := range ep.conns {
 		cn.shutdownLocked()
 	}

@@ -46,6 +46,34 @@ func TestFrame_AnEndpointFailsWhenAllItsAddressesHave(t *testing.T) {
 	require.Equal(t, []string{"a1"}, serving(c))
 }
 
+func TestFrame_WhatFailedBeforeTheEndpointConnectedDoesNotCount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c, _ := host(t)
+		require.NoError(t, c.Update(endpoint(attrs.Attrs{}, "a1", "a2")))
+		c.Fail(nil, "a1")
+		c.Ready("a1")
+		c.Idle("a1")
+		pass(250 * time.Millisecond) // a1 is slow
+		c.Fail(nil, "a2")
+		require.Equal(t, connectivity.Connecting, c.SubConn("a1").State())
+		require.Equal(t, connectivity.Connecting, c.State(), "a1 may still connect")
+		c.Fail(nil, "a1")
+		require.Equal(t, connectivity.TransientFailure, c.State())
+	})
+}
+
+func TestFrame_ThatAllAddressesHaveFailedIsSaidOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c, _ := host(t)
+		require.NoError(t, c.Update(endpoint(attrs.Attrs{}, "a1", "a2")))
+		c.Fail(nil, "a1", "a2")
+		require.Equal(t, connectivity.TransientFailure, c.State())
+		updates := c.Updates()
+		pass(time.Second)
+		require.Equal(t, updates, c.Updates())
+	})
+}
+
 func TestFrame_TheNextAddressIsTriedBesideASlowOne(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		c, _ := host(t)

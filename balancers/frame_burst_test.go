@@ -92,6 +92,35 @@ func TestFrame_BurstsOfLeavingAndComingBack(t *testing.T) {
 	})
 }
 
+func TestFrame_ABackendThatReturnsWithinThePauseServesAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		addrs := names(100)
+		c, r := settled(t, "", addrs...)
+		pass(soon)
+		c.Idle(addrs[0]) // has its build; the pause begins
+		builds, _ := r.count()
+		c.Idle(addrs[1], addrs[2])
+		require.Equal(t, addrs[3:], serving(c))
+		c.Ready(addrs[1])
+		require.Equal(t, append([]string{addrs[1]}, addrs[3:]...), serving(c))
+		after, _ := r.count()
+		require.Equal(t, builds, after, "without a build")
+	})
+}
+
+func TestFrame_TheEndOfAPauseIsNoNewsOfAChannelThatIsDown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		addrs := names(100)
+		c, _ := settled(t, "", addrs...)
+		pass(soon)
+		c.Fail(nil, addrs...)
+		require.Equal(t, connectivity.TransientFailure, c.State())
+		updates := c.Updates()
+		pass(soon)
+		require.Equal(t, updates, c.Updates())
+	})
+}
+
 func TestFrame_AdditionsComeSoon(t *testing.T) {
 	for _, n := range []int{3, 100, 1000} {
 		bubble(t, func(t *testing.T) {

@@ -53,6 +53,24 @@ func TestFrame_WeightIsAtLeastOneAndMayComeFromGRPCsOwnAttribute(t *testing.T) {
 	require.EqualValues(t, 7, r.member("b").Attrs.Weight)
 }
 
+// gRPC's xDS resolver gives shares of the whole in 31 bits.
+func TestFrame_WeightsOfXDSKeepTheirRatios(t *testing.T) {
+	c, r := host(t)
+	const whole = 1 << 31
+	var list []resolver.Endpoint
+	for addr, w := range map[string]uint32{"a": whole / 10, "b": 9 * (whole / 10), "c": 3} {
+		list = append(list, weight.Set(plain(addr)[0], weight.EndpointInfo{Weight: w}))
+	}
+	ours := attrs.Set(plain("d")[0], attrs.Attrs{Weight: 5})
+	require.NoError(t, c.Update(append(list, ours)...))
+	c.Ready("a", "b", "c", "d")
+	require.EqualValues(t, attrs.MaxWeight, r.member("b").Attrs.Weight)
+	require.InDelta(t, attrs.MaxWeight/9, r.member("a").Attrs.Weight, 1)
+	require.EqualValues(t, 1, r.member("c").Attrs.Weight, "too little to be told, and not nothing")
+	require.NoError(t, c.Update(append(list[:3:3], list[0], ours)...), "a duplicate")
+	require.InDelta(t, attrs.MaxWeight/9, r.member("a").Attrs.Weight, 1)
+}
+
 func TestFrame_BackendsAreSortedWhateverTheListsOrder(t *testing.T) {
 	c, r := host(t)
 	require.NoError(t, c.Update(plain("c", "a", "d", "b")...))

@@ -52,6 +52,30 @@ func TestNewPickerBuilder_BuildsFromFakeConnections(t *testing.T) {
 	picked.Done(balancer.DoneInfo{})
 }
 
+// Others may write a connection's fields meanwhile: not even an order among equal
+// addresses is worth a look at them.
+func TestNewPickerBuilder_DoesNotLookIntoConnections(t *testing.T) {
+	info := base.PickerBuildInfo{ReadySCs: make(map[balancer.SubConn]base.SubConnInfo)}
+	for range 10 {
+		info.ReadySCs[&shySubConn{t: t}] = base.SubConnInfo{Address: resolver.Address{Addr: "a"}}
+	}
+	var builds []build
+	builderOf(testConfig{}, &builds).Build(info)
+	require.Len(t, builds[0].Backends, 10)
+	require.Zero(t, builds[0].Backends[0].Session, "base does not tell")
+}
+
+// shySubConn fails the test that prints it.
+type shySubConn struct {
+	balancer.SubConn
+	t *testing.T
+}
+
+func (s *shySubConn) String() string {
+	s.t.Error("the connection was printed")
+	return ""
+}
+
 func TestNewPickerBuilder_ARefusedConfigFailsThePicks(t *testing.T) {
 	var builds []build
 	_, err := builderOf(testConfig{Choices: 11}, &builds).Build(readySet(map[string]attrs.Attrs{"a": {}})).Pick(balancer.PickInfo{})

@@ -22,35 +22,28 @@ const (
 // pace holds builds of long lists apart. The zero pace lets the next build
 // pass. It is guarded by the channel's mutex.
 type pace struct {
-	resting bool // the last build was less than a pause ago
-	owed    bool // something changed since
-	timer   *time.Timer
-	picker  balancer.Picker // the last one built
-	guard   *guard          // around it, nil until a backend leaves
+	pause  alarm           // set while the last build is less than a pause ago
+	owed   bool            // something changed since
+	picker balancer.Picker // the last one built
+	guard  *guard          // around it, nil until a backend leaves
 }
 
-// built takes note of a build that has just been made of so many endpoints. If
-// they are many a pause begins, at whose end rested is called.
-func (p *pace) built(picker balancer.Picker, endpoints int, took time.Duration, rested func()) {
-	p.stop()
+// builtLocked takes note of a build that c has just made. If its list is long a
+// pause begins.
+func (p *pace) builtLocked(c *channel, picker balancer.Picker, took time.Duration) {
+	p.pause.stop()
 	*p = pace{picker: picker}
-	if endpoints > shortList {
-		p.resting = true
-		p.timer = time.AfterFunc(min(max(minPause, pauseCost*took), maxPause), rested)
+	if len(c.sorted) > shortList {
+		p.pause.set(c, pauseAfter(took), c.restedLocked)
 	}
 }
 
-// rest ends the pause and tells whether a build is owed.
-func (p *pace) rest() bool {
-	p.resting = false
-	return p.owed
+// pauseAfter returns the pause after a build that took so long.
+func pauseAfter(took time.Duration) time.Duration {
+	return min(max(minPause, pauseCost*took), maxPause)
 }
 
-func (p *pace) stop() {
-	if p.timer != nil {
-		p.timer.Stop()
-	}
-}
+func (p *pace) resting() bool { return p.pause.isSet() }
 
 // exclude takes a SubConn out of the last picker at once, at the cost of one
 // map entry. It returns the guarded picker when it is new and has to be

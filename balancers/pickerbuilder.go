@@ -48,13 +48,8 @@ func (build pickerBuilder) Build(info base.PickerBuildInfo) balancer.Picker {
 		at.Weight = max(at.Weight, 1)
 		all = append(all, Backend{SubConn: sc, Address: sci.Address, Attrs: at, Load: new(Load), Ramp: fullRamp})
 	}
-	slices.SortFunc(all, func(a, b Backend) int {
-		if c := strings.Compare(a.Address.Addr, b.Address.Addr); c != 0 {
-			return c
-		}
-		return strings.Compare(fmt.Sprint(a.SubConn), fmt.Sprint(b.SubConn))
-	})
+	slices.SortFunc(all, func(a, b Backend) int { return strings.Compare(a.Address.Addr, b.Address.Addr) })
 	s := Snapshot{Members: all, Context: context.Background()}
-	s.sortOut()
+	s.sortOut(false)
 	return build(s)
 }

@@ -22,6 +22,14 @@ const (
 // slowStarter is what a config is that asks for slow start.
 type slowStarter interface{ SlowStartWindow() time.Duration }
 
+// leveler is what the config of a policy is to which all backends count the same.
+type leveler interface{ IgnoresWeights() bool }
+
+func ignoresWeights(cfg any) bool {
+	l, ok := cfg.(leveler)
+	return ok && l.IgnoresWeights()
+}
+
 // slowStartOf returns the window that a policy's config asks for, 0 for none.
 func slowStartOf(cfg any) time.Duration {
 	if s, ok := cfg.(slowStarter); ok {
@@ -39,23 +47,31 @@ func checkSlowStart(window time.Duration) error {
 	return fmt.Errorf("slowStart: got %q, want %q to %q, or \"0s\" for none", window, minSlowStart, maxSlowStart)
 }
 
-// slowStart paces the ramps of one channel's endpoints: one timer takes all of
+// slowStart paces the ramps of one channel's endpoints: one alarm takes all of
 // them a step further at a time, so that there is one build a step however many
 // have started. The channel's mutex guards it.
 type slowStart struct {
 	window time.Duration // 0 for none
-	timer  *time.Timer   // until the next step, nil while nothing ramps
+	step   alarm         // until the next step, not set while nothing ramps
 }
 
 // setSlowStartLocked takes over the window of a new config. Ramps that are
-// under way go on at the new pace.
+// under way go on at the new pace, from the step they are at.
 func (c *channel) setSlowStartLocked(window time.Duration) {
-	c.slowStart.window = window
-	if window == 0 {
-		c.slowStart.stop()
+	s := &c.slowStart
+	if window == s.window {
+		return
+	}
+	s.window = window
+	ramping := s.step.isSet()
+	s.step.stop()
+	switch {
+	case window == 0:
 		for _, ep := range c.sorted {
 			ep.ramp = fullRamp
 		}
+	case ramping:
+		s.beginStepLocked(c)
 	}
 }
 
@@ -70,27 +86,10 @@ func (c *channel) startSlowlyLocked(ep *endpoint) {
 	ep.original = false
 }
 
-// beginStepLocked sets the timer for the next step, unless it is set already.
+// beginStepLocked sets the alarm for the next step, unless it is set already.
 func (s *slowStart) beginStepLocked(c *channel) {
-	if s.timer != nil {
-		return
-	}
-	var timer *time.Timer
-	timer = time.AfterFunc(s.window/rampSteps, func() {
-		c.locked(func() {
-			if s.timer == timer { // not stopped while this waited for the lock
-				s.timer = nil
-				c.rampOnLocked()
-			}
-		})
-	})
-	s.timer = timer
-}
-
-func (s *slowStart) stop() {
-	if s.timer != nil {
-		s.timer.Stop()
-		s.timer = nil
+	if !s.step.isSet() {
+		s.step.set(c, s.window/rampSteps, c.rampOnLocked)
 	}
 }
 
@@ -109,14 +108,18 @@ func (c *channel) rampOnLocked() {
 
 // rampTogether gives all their full weight where more than half of it ramps:
 // there is not enough left to take what they are spared. Of the members, those
-// with a SubConn take calls.
-func rampTogether(members []Backend) {
+// with a SubConn take calls. To a policy that is level all weigh the same.
+func rampTogether(members []Backend, level bool) {
 	var ramping, total uint64
 	for i := range members {
 		if m := &members[i]; m.SubConn != nil {
-			total += uint64(m.Attrs.Weight)
+			weight := uint64(m.Attrs.Weight)
+			if level {
+				weight = 1
+			}
+			total += weight
 			if m.Ramp < fullRamp {
-				ramping += uint64(m.Attrs.Weight)
+				ramping += weight
 			}
 		}
 	}

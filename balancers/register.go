@@ -13,8 +13,9 @@ import (
 // Register makes a policy available to service configs under name. C is its
 // config: the JSON is read over a copy of defaults, and if C has a method
 // Validate() error, what it refuses is refused with the policy's name before
-// it. The copy is a shallow one: defaults must hold no maps or slices. build returns a picker for the backends that can take calls, at least
-// one, sorted by address; it must not modify the slice and may keep it.
+// it. The copy is a shallow one: defaults must hold no maps or slices. build
+// returns a picker for the backends that can take calls, at least one, sorted
+// by address; it must not modify the slice and may keep it.
 //
 // Like [balancer.Register] it must be called from an init function, and the
 // last one to take a name wins: give yours a prefix.
@@ -32,8 +33,9 @@ func Register[C any](name string, defaults C, build func(cfg C, backends []Backe
 // If C has a method SlowStartWindow() time.Duration that returns more than 0, a
 // backend that becomes READY starts slowly: [Backend.Ramp] rises over that time
 // from 1 to 10 tenths, in steps. Those of the channel's first list are spared
-// that, and so are all while more than half of the weight would be ramping. The
-// window, "slowStart" in errors, is 100 ms to an hour.
+// that, and so are all while more than half of the weight would be ramping, or of
+// the backends if C has a method IgnoresWeights() bool that returns true. The window,
+// "slowStart" in errors, is 100 ms to an hour.
 func RegisterPolicy[C any](name string, defaults C, newPolicy func() Policy[C]) {
 	balancer.Register(builder[C]{name: name, defaults: defaults, newPolicy: newPolicy})
 }
@@ -87,5 +89,7 @@ func (c *configured[C]) configure(config serviceconfig.LoadBalancingConfig) erro
 }
 
 func (c *configured[C]) slowStart() time.Duration { return slowStartOf(&c.cfg) }
+
+func (c *configured[C]) level() bool { return ignoresWeights(&c.cfg) }
 
 func (c *configured[C]) build(s Snapshot) balancer.Picker { return c.policy(c.cfg, s) }

@@ -59,6 +59,9 @@ func (c Config) ServiceConfig() string { return balancers.ServiceConfig(Name, c)
 // SlowStartWindow tells the frame how long to ramp backends.
 func (c Config) SlowStartWindow() time.Duration { return time.Duration(c.SlowStart) }
 
+// IgnoresWeights tells the frame that to this policy all backends are alike.
+func (Config) IgnoresWeights() bool { return true }
+
 // Validate reports the first field that is out of range.
 func (c Config) Validate() error { return zone.Validate(c.ZonePreference) }
 

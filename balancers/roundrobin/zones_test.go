@@ -100,6 +100,20 @@ func TestSlowStart_CallsRampFromATenthToAsManyAsTheOthers(t *testing.T) {
 	})
 }
 
+func TestSlowStart_WeightsDoNotDecideWhetherThereIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := policytest.Channel(t, roundrobin.Name, `{"slowStart":"90s"}`, policytest.Endpoints(1000, 1, 1, 1)...)
+		c.Fail(nil, policytest.Addr(0))
+		c.Ready(policytest.Addr(0))
+		requireCounts(t, c, .1, 1, 1, 1)
+		light := []string{policytest.Addr(1), policytest.Addr(2), policytest.Addr(3)}
+		pass(2 * time.Minute)
+		c.Fail(nil, light...)
+		c.Ready(light...)
+		requireCounts(t, c, 1, 1, 1, 1)
+	})
+}
+
 // A local backend that starts slowly is not made up for by its neighbours alone.
 func TestSlowStart_CallsAStartingLocalBackendIsSparedGoAbroadToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
