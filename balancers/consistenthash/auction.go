@@ -65,12 +65,16 @@ func gcd(a, b uint64) uint64 {
 }
 
 // roomFor returns how many units a member may have: 1.05 times its share, which
-// grows to 1.1 times where the share is under a thousandth, and a slot at the
-// least. Shares under a slot are a matter of chance.
+// grows to 1.1 times where the share is under a thousandth. For a share of a few
+// slots that becomes whole slots: what is left of each room would be too little
+// for what is left of each divided slot, and the auction would hardly end.
 func roomFor(weight, total uint64) int64 {
 	share := slots * unit * weight / total
 	spare := max(share/20, min(share/10, slots*unit/20_000))
-	return int64(max(unit, share+spare))
+	if share < 4*unit {
+		return int64((share+spare)/unit+1) * unit
+	}
+	return int64(share + spare)
 }
 
 // over tells that every slot has its choices, or that nobody is left to bid.

@@ -31,13 +31,18 @@
 // A table takes 256 KiB a channel up to 256 backends, 512 KiB up to 65,536 and
 // 1 MiB beyond, and some 50 bytes for each backend; while one is being built, 3
 // to 6 MiB more up to 10,000 backends. Each table is built from the beginning: 10
-// milliseconds with two backends, 30 with a hundred, 40 with 10,000. That happens in
-// the background but for a channel's first table: until the new one is there the
-// old one serves, without those who left.
+// milliseconds with two backends, 30 with a hundred, 40 with 10,000, 100 with 100,000.
+// That happens in the background but for a channel's first table: until the new one
+// is there the old one serves, without those who left. A burst of changes builds
+// one table, 5 milliseconds after its first; after a table the next one waits four
+// times what that took, 100 milliseconds at the most, and not at all when most of the
+// backends are not in the table.
 //
-// Limits: shares are even as far as there are slots for them. With 10,000 backends
-// they have 13 each, give or take a few, and one whose share is less than a slot
-// has one or none. Where one backend has nearly all of the weight, its keys are not
+// Limits: the limit to shares is one to the top. Below, chance decides: one whose
+// share is s slots has s-3√s at the least, nine tenths of its share among a hundred
+// alike, three quarters among 1,000, a fifth among 10,000; with less than nine slots,
+// one of thousands may have none. Shares under four slots, beyond 32,768 backends,
+// are whole slots, up to twice the share. Where one backend has nearly all of the weight, its keys are not
 // shared out by weight while it is away. An endpoint goes by its first address: a
 // resolver that tells several in changing order moves its keys. With more than 64
 // backends the keys of one that is lost wait for the next picker, 50 milliseconds at

@@ -1,5 +1,19 @@
 package consistenthash
 
+import (
+	"testing/synctest"
+	"time"
+)
+
+// Ages is more than any pause.
+const Ages = time.Minute
+
+// Pass lets time pass in a bubble, and all settle.
+func Pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 // Few returns the first n of the cases under the race detector, and all of them
 // otherwise: it makes the building of a table fifteen times slower, and has
 // nothing to find where there is one goroutine.

@@ -82,7 +82,7 @@ func TestPolicy_WhileATableIsBeingBuiltAllElseIsFollowed(t *testing.T) {
 
 			require.NoError(t, c.Update(list...)) // a list that asks for another table
 			c.Ready(addr(9))
-			synctest.Wait()
+			Pass(Ages)
 			require.Equal(t, before, ownersOf(t, c), "the newcomer's table is not there yet")
 
 			c.Idle(addr(0))
@@ -106,7 +106,7 @@ func TestPolicy_WhileATableIsBeingBuiltAllElseIsFollowed(t *testing.T) {
 			c.Ready(addr(1), addr(3))
 			require.Equal(t, before, ownersOf(t, c), "still the old table")
 			close(gate)
-			synctest.Wait()
+			Pass(Ages)
 			want := policytest.Channel(t, Name, "", list...)
 			require.Equal(t, ownersOf(t, want), ownersOf(t, c), "the new one")
 		})

@@ -3,7 +3,6 @@ package consistenthash
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -86,46 +85,6 @@ func without(members []member, i int) []member {
 	return slices.Delete(slices.Clone(members), i, i+1)
 }
 
-func TestTable_SharesStayWithinTheirLimits(t *testing.T) {
-	t.Parallel()
-	for _, tc := range Few(1, []struct {
-		weights []uint32
-		sizes   []int
-		peak    float64 // to average
-	}{
-		{[]uint32{1, 2, 4}, []int{3, 100, 10, 400}, 1.05},
-		{[]uint32{1}, []int{1, 2, 3, 10, 100, 999, 1000}, 1.05},
-		{[]uint32{1}, []int{1001, 10_000}, 1.10},
-		{[]uint32{1, 2, 4, 8}, []int{1000, 3000}, 1.10},
-		{[]uint32{1, 1000}, []int{2, 10}, 1.10},
-		{[]uint32{1_000_000, 999_999, 500_000}, []int{100}, 1.05},
-	}) {
-		for _, n := range Few(2, tc.sizes) {
-			members := fleet(n, tc.weights...)
-			shares := sharesOf(build(members), members)
-			for i, m := range members {
-				require.LessOrEqualf(t, shares[i], tc.peak+1e-9, "%d backends of %v, weight %d", n, tc.weights, m.weight)
-			}
-		}
-	}
-}
-
-// Where shares are many slots chance evens out, in each class of weight.
-func TestTable_SharesAreProportional(t *testing.T) {
-	t.Parallel()
-	for _, weights := range Few(1, [][]uint32{{3, 1000, 77}, {1}, {1, 2}, {1, 2, 4, 8}, {1, 100}}) {
-		members := fleet(4*len(weights), weights...)
-		shares := sharesOf(build(members), members)
-		for class, w := range weights {
-			mean := 0.0
-			for i := class; i < len(members); i += len(weights) {
-				mean += shares[i] / 4
-			}
-			require.InDeltaf(t, 1, mean, 0.05, "weight %d of %v", w, weights)
-		}
-	}
-}
-
 // No two members' preferences may have to do with one another.
 func TestTable_TheKeysOfEachAreSharedByAllOthers(t *testing.T) {
 	t.Parallel()
@@ -156,7 +115,7 @@ func TestTable_ChangesMoveLittleMoreThanTheyMust(t *testing.T) {
 		{3, 3, 1.1, 1.1, 1.2},
 		{10, 3, 1.1, 1.1, 1.2},
 		{1000, 3, 2, 2, 2},
-		{10_000, 3, 2.3, 2.3, 2.3}, // 2 on average, of a few trials sometimes more
+		{10_000, 24, 2, 2, 2}, // 1.92, 1.94 and 1.97 on average of 150 trials, of one up to 3
 	}) {
 		t.Run(fmt.Sprint(tc.n), func(t *testing.T) {
 			before, n := tableOf(fleet(tc.n, 2)), float64(tc.n)
@@ -231,39 +190,6 @@ func TestTable_OnlyRatiosOfWeightsCount(t *testing.T) {
 	}
 }
 
-// A share under a slot is a slot or none, by chance, and never more.
-func TestTable_SharesUnderASlot(t *testing.T) {
-	t.Parallel()
-	light := fleet(20, 1)
-	members := append(light, member{"heavy", 1_000_000}) // sorts last
-	shares := sharesOf(build(members), members)
-	require.Greater(t, shares[20], 0.999)
-	for _, share := range shares[:20] {
-		require.LessOrEqual(t, share, 8.0) // a slot is about so many
-	}
-}
-
-func TestTable_MoreMembersThanSlots(t *testing.T) {
-	t.Parallel()
-	if RaceEnabled {
-		t.Skip("one goroutine, and fifteen times slower")
-	}
-	const n = 200_000
-	owned := make([]int, n)
-	table := build(fleet(n, 1))
-	for slot := range uint32(slots) {
-		owner, next := table.choices.at(slot)
-		owned[owner]++
-		require.NotEqual(t, owner, next)
-	}
-	require.Equal(t, 1, slices.Max(owned))
-	seen := make(map[uint32]bool)
-	for m := range table.preferences(0) {
-		seen[m] = true
-	}
-	require.Len(t, seen, n, "and those without one are found in the end")
-}
-
 func TestTable_EachPreferenceListEndsWithEveryMember(t *testing.T) {
 	t.Parallel()
 	for _, n := range Few(2, []int{1, 10, 2, 1000}) {
@@ -282,69 +208,4 @@ func TestTable_ACancelledBuildStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Nil(t, newTable(ctx, fleet(100, 1)))
-}
-
-func TestBidder_BidsOnceForEachSlotInOrderOfTime(t *testing.T) {
-	t.Parallel()
-	times := bidTimes()
-	for _, m := range []member{{"a", 1}, {"b", 1_000_000}, {"", 77}} {
-		b, seen, last := newBidder(times, 3, uint64(m.weight), m.addr), make([]bool, slots), uint64(0)
-		for rank := range slots {
-			next := b.next()
-			if next.time < last || next.member != 3 || seen[next.slot] {
-				t.Fatalf("%v: bid %d is %v, after one at %d", m, rank, next, last)
-			}
-			seen[next.slot], last = true, next.time
-		}
-		require.Equal(t, uint32(slots), b.rank)
-	}
-}
-
-// inOneGo runs the auction with all bids at once, sorted by the library.
-func inOneGo(members []member) *auction {
-	a := newAuction(members)
-	var bids []bid
-	for _, b := range a.bidders {
-		for b.rank < slots {
-			bids = append(bids, b.next())
-		}
-	}
-	slices.SortFunc(bids, func(x, y bid) int {
-		if x.before(y) {
-			return -1
-		}
-		return 1
-	})
-	for _, b := range bids {
-		a.take(b)
-	}
-	return a
-}
-
-// The windows must not show in the result.
-func FuzzTable(f *testing.F) {
-	for _, weights := range Few(1, [][]byte{{9, 3, 80}, {1, 1, 1}, {1, 255}, {3, 3, 1, 200, 200, 9}}) {
-		f.Add(weights, uint64(1))
-	}
-	f.Fuzz(func(t *testing.T, weights []byte, seed uint64) {
-		if len(weights) == 0 || len(weights) > 8 {
-			return
-		}
-		random, members := rand.New(rand.NewPCG(seed, 2)), make([]member, 0, len(weights))
-		for i, w := range weights {
-			members = append(members, member{fmt.Sprint(random.Uint32(), "-", i), 1 + uint32(w)*uint32(w)*15})
-		}
-		members = sorted(members)
-		want, got := inOneGo(members), build(members)
-		require.Equal(t, pack[uint8](want.won), got.choices)
-		require.Equal(t, want.limits, got.limits)
-		total := 0.0
-		for _, m := range members {
-			total += float64(m.weight)
-		}
-		for i, share := range sharesOf(got, members) {
-			slot := total / float64(members[i].weight) / slots // as a multiple of the share
-			require.LessOrEqualf(t, share, max(1.1, slot)+1e-9, "%v among %v", members[i], members)
-		}
-	})
 }

@@ -2,6 +2,7 @@ package consistenthash
 
 import (
 	"context"
+	"iter"
 	"sync"
 	"time"
 
@@ -13,10 +14,11 @@ import (
 type tables struct {
 	build func(context.Context, []member) *table // newTable, but in tests
 
-	mu       sync.Mutex
-	current  *membership // nil before the first one
-	wanted   *membership // to be built, nil when current is what there should be
-	building bool        // a goroutine is at it
+	mu      sync.Mutex
+	current *membership // nil before the first one
+	wanted  *membership // to be built, nil when current is what there should be
+	working bool        // a goroutine is at it
+	pause   *time.Timer // before it builds
 }
 
 // membership is a list of members and their table.
@@ -25,10 +27,16 @@ type membership struct {
 	table   *table // nil until it is built
 }
 
-// restCost is how long the background rests after a table before it builds the
-// next one, as a multiple of what that took: where the list changes all the time
-// tables are built a fifth of the time.
-const restCost = 4
+const (
+	// settle is the pause before the first table after a quiet time: a burst of
+	// changes is over by then, most of the time, and costs one table.
+	settle = 5 * time.Millisecond
+	// restCost is the pause after a table, as a multiple of what that took: where
+	// the list changes all the time tables are built a fifth of the time.
+	restCost = 4
+	// maxRest is the longest pause: it delays what the next list says.
+	maxRest = 100 * time.Millisecond
+)
 
 // serving returns the table that serves now and the backends in its order, those
 // without a SubConn that are not on the list any more. If the list is another
@@ -48,54 +56,60 @@ func (ts *tables) serving(s balancers.Snapshot) (*table, []balancers.Backend) {
 	if ts.wanted == nil || !ts.wanted.is(s.Members) {
 		ts.wanted = membershipOf(s.Members)
 	}
-	if !ts.building {
-		ts.building = true
+	if !ts.working {
+		ts.working = true
+		ts.pause = time.NewTimer(settle)
 		go ts.work(s.Context, s.Rebuild)
 	}
-	return ts.current.table, ts.current.among(s.Members)
+	backends, takingCalls := ts.current.among(ts.wanted, s.Members)
+	if 2*takingCalls < len(s.Backends) {
+		ts.pause.Reset(0) // calls wait, or few backends have them all
+	}
+	return ts.current.table, backends
 }
 
 // work builds what is wanted until nothing is, or the channel closes.
 func (ts *tables) work(ctx context.Context, rebuild func()) {
 	for {
-		start := time.Now()
+		select {
+		case <-ctx.Done():
+			return
+		case <-ts.pause.C:
+		}
 		wanted := ts.next()
 		if wanted == nil {
 			return
 		}
+		start := time.Now()
 		built := ts.build(ctx, wanted.members)
 		if built == nil {
 			return
 		}
-		ts.finish(wanted, built)
+		ts.finish(wanted, built, time.Since(start))
 		rebuild()
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(restCost * time.Since(start)):
-		}
 	}
 }
 
 func (ts *tables) next() *membership {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	ts.building = ts.wanted != nil
+	ts.working = ts.wanted != nil
 	return ts.wanted
 }
 
-// finish lets a new table serve, also if yet another list has come meanwhile,
-// but not if the old list is back.
-func (ts *tables) finish(m *membership, built *table) {
+// finish begins the pause after a table and lets it serve. If yet another list
+// has come meanwhile it does so too, lest constant changes hold up all of them,
+// but not if it lacks members that are back.
+func (ts *tables) finish(m *membership, built *table, took time.Duration) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if ts.wanted == nil {
-		return
-	}
+	ts.pause.Reset(min(restCost*took, maxRest))
 	m.table = built
-	ts.current = m
-	if ts.wanted == m {
-		ts.wanted = nil
+	switch {
+	case ts.wanted == m:
+		ts.current, ts.wanted = m, nil
+	case ts.wanted != nil && 10*m.shared(ts.wanted) >= 9*ts.current.shared(ts.wanted):
+		ts.current = m
 	}
 }
 
@@ -125,17 +139,47 @@ func (m *membership) is(backends []balancers.Backend) bool {
 	return true
 }
 
-// among returns, for each member, the backend of its address, or one without a
-// SubConn. Both are sorted by address.
-func (m *membership) among(backends []balancers.Backend) []balancers.Backend {
-	found := make([]balancers.Backend, len(m.members))
-	for i, member := range m.members {
-		for len(backends) > 0 && backends[0].Address.Addr < member.addr {
-			backends = backends[1:]
-		}
-		if len(backends) > 0 && backends[0].Address.Addr == member.addr {
-			found[i], backends = backends[0], backends[1:]
+// among returns, for each member, the backend of its address or one without a
+// SubConn, and how many have one. The backends are those of the other list.
+func (m *membership) among(other *membership, backends []balancers.Backend) (found []balancers.Backend, takingCalls int) {
+	found = make([]balancers.Backend, len(m.members))
+	for i, j := range m.common(other) {
+		found[i] = backends[j]
+		if found[i].SubConn != nil {
+			takingCalls++
 		}
 	}
-	return found
+	return found, takingCalls
+}
+
+// shared returns how many addresses are in both.
+func (m *membership) shared(other *membership) int {
+	n := 0
+	for range m.common(other) {
+		n++
+	}
+	return n
+}
+
+// common yields, for each address that is in both, where it is. Both are sorted
+// by address.
+func (m *membership) common(other *membership) iter.Seq2[int, int] {
+	return func(yield func(i, j int) bool) {
+		j := 0
+		for i := range m.members {
+			addr := m.members[i].addr
+			for j < len(other.members) && other.members[j].addr < addr {
+				j++
+			}
+			if j == len(other.members) {
+				return
+			}
+			if other.members[j].addr == addr {
+				if !yield(i, j) {
+					return
+				}
+				j++
+			}
+		}
+	}
 }

@@ -8,85 +8,26 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc/resolver"
 
-	"github.com/steelyard-go/steelyard/attrs"
 	"github.com/steelyard-go/steelyard/balancers"
-	"github.com/steelyard-go/steelyard/balancertest"
 )
-
-// site is where tables are built by hand: a build that was not the first waits
-// until the test lets it go on.
-type site struct {
-	tables
-	ctx      context.Context
-	begun    [][]member    // the lists that builds were begun for
-	goOn     chan struct{} // a build takes one
-	rebuilds int           // asked for
-}
-
-func newSite(ctx context.Context) *site {
-	s := &site{ctx: ctx, goOn: make(chan struct{})}
-	s.build = func(ctx context.Context, members []member) *table {
-		s.begun = append(s.begun, members)
-		if len(s.begun) > 1 {
-			select {
-			case <-s.goOn:
-			case <-ctx.Done():
-			}
-		}
-		return newTable(ctx, members)
-	}
-	return s
-}
-
-// list makes the members those of the channel and returns the table that serves.
-func (s *site) list(members []member) *table {
-	t, _ := s.serving(balancers.Snapshot{Members: backendsOf(members), Context: s.ctx, Rebuild: func() { s.rebuilds++ }})
-	synctest.Wait()
-	return t
-}
-
-// letGo lets a stuck build finish.
-func (s *site) letGo() {
-	s.goOn <- struct{}{}
-	synctest.Wait()
-}
-
-func backendsOf(members []member) []balancers.Backend {
-	backends := make([]balancers.Backend, len(members))
-	for i, m := range members {
-		backends[i] = balancers.Backend{
-			SubConn: balancertest.NewSubConn(m.addr),
-			Address: resolver.Address{Addr: m.addr}, Attrs: attrs.Attrs{Weight: m.weight},
-		}
-	}
-	return backends
-}
-
-// inBubble runs test with a site and closes the channel in the end.
-func inBubble(t *testing.T, test func(t *testing.T, s *site)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, closeChannel := context.WithCancel(t.Context())
-		test(t, newSite(ctx))
-		closeChannel() // the bubble fails if a goroutine stays behind
-	})
-}
 
 func TestTables_TheOldOneServesWhileTheNewOneIsBuilt(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *site) {
 		members := fleet(10, 1)
-		old := s.list(members)
-		require.Same(t, old, s.list(without(members, 3)))
-		require.Zero(t, s.rebuilds)
-		s.letGo()
-		require.Equal(t, 1, s.rebuilds)
-		require.Equal(t, build(without(members, 3)), s.list(without(members, 3)))
-		require.Len(t, s.begun, 2)
+		s.list(members)
+		require.Equal(t, members, s.list(without(members, 3)))
+		Pass(settle + s.takes - 1)
+		require.Equal(t, members, s.list(without(members, 3)))
+		require.Zero(t, s.asked())
+		Pass(1)
+		require.Equal(t, 1, s.asked())
+		require.Equal(t, without(members, 3), s.list(without(members, 3)))
+		require.Len(t, s.builds(), 2)
 	})
 }
 
@@ -95,72 +36,213 @@ func TestTables_TheOldOneIsOfTheBackendsThatAreStillThere(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *site) {
 		members := fleet(5, 1)
 		s.list(members)
-		now := slices.Concat(members[:1], []member{{"10.1.000.001:0", 1}}, members[2:4], []member{{"z", 7}})
-		backends := backendsOf(now)
-		_, serving := s.serving(balancers.Snapshot{Members: backends, Context: s.ctx, Rebuild: func() {}})
-		require.Equal(t, []balancers.Backend{backends[0], {}, backends[2], backends[3], {}}, serving)
+		s.list(slices.Concat(members[:1], []member{{"10.1.000.001:0", 1}}, members[2:4], []member{{"z", 7}}))
+		_, serving := s.serve(5)
+		now := s.backends()
+		require.Equal(t, []balancers.Backend{now[0], {}, now[2], now[3], {}}, serving)
 	})
 }
 
-func TestTables_ABurstOfChangesBuildsTheFirstAndTheLast(t *testing.T) {
+func TestTables_ABurstOfChangesBuildsOnce(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *site) {
-		first := s.list(fleet(10, 1))
-		var last []member
+		first, last := fleet(100, 1), []member(nil)
+		s.list(first)
 		for i := range 100 {
-			last = fleet(20+i, 1)
-			require.Same(t, first, s.list(last))
+			last = fleet(101+i, 1)
+			require.Equal(t, first, s.list(last))
+			Pass(settle / 101)
 		}
-		require.Len(t, s.begun, 2)
-		s.letGo()
-		require.Equal(t, build(fleet(20, 1)), s.list(last), "what is done serves, though it is not the last")
-		s.letGo()
-		require.Equal(t, build(last), s.list(last))
-		require.Len(t, s.begun, 3)
-		require.Equal(t, 2, s.rebuilds)
+		Pass(Ages)
+		require.Equal(t, last, s.list(last))
+		require.Len(t, s.builds(), 2)
+		require.Equal(t, 1, s.asked())
 	})
+}
+
+// Where the list changes without end each table is late when it is built. It
+// serves all the same, though of a fleet where some leave and come back it lacks
+// some; and tables are built a fifth of the time, no more.
+func TestTables_ConstantChangesGetThrough(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *site) {
+		members := fleet(20, 1)
+		s.list(members)
+		tables := make(map[uint32]bool) // by a weight
+		for i := range 1000 {
+			changed := slices.Clone(members)
+			changed[0].weight = uint32(1 + i)
+			tables[s.list(without(changed, 1+i%19))[0].weight] = true
+			Pass(time.Millisecond)
+		}
+		const most = 1000/50 + 1
+		require.Greater(t, len(tables), most*3/4)
+		require.LessOrEqual(t, len(s.builds()), 1+most)
+	})
+}
+
+// A list that was wrong for a moment must not serve on once the right one is
+// back, even if that is not the old one to a member.
+func TestTables_AGlitchDoesNotServe(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		left   int // of 20, in the glitch
+		serves bool
+	}{{1, false}, {17, false}, {18, true}} {
+		inBubble(t, func(t *testing.T, s *site) {
+			s.list(fleet(20, 1))
+			s.list(fleet(tc.left, 1))
+			Pass(settle + s.takes/2)
+			back := fleet(21, 1)
+			s.list(back)
+			Pass(s.takes)
+			require.Equal(t, tc.serves, len(s.list(back)) == tc.left, "%d were left", tc.left)
+			Pass(restCost*s.takes + s.takes)
+			require.Equal(t, back, s.list(back))
+		})
+	}
 }
 
 func TestTables_TheSameListBuildsNothing(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, s *site) {
-		first := s.list(fleet(10, 1))
-		for range 10 {
-			require.Same(t, first, s.list(fleet(10, 1)))
+		for _, n := range []int{10, 11} {
+			for range 10 {
+				s.list(fleet(n, 1))
+			}
+			Pass(Ages)
+			for range 10 {
+				s.list(fleet(n, 1))
+			}
+			Pass(Ages)
 		}
-		require.Len(t, s.begun, 1)
-		for range 10 {
-			s.list(fleet(11, 1))
-		}
-		require.Len(t, s.begun, 2)
-		s.letGo()
+		require.Len(t, s.builds(), 2)
+	})
+}
+
+// Whether the rebuild that is asked for comes soon or late.
+func TestTables_TheSameListWhileItsTableIsBuiltBuildsNoOther(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *site) {
+		s.rebuild = func() {}
+		s.list(fleet(10, 1))
 		s.list(fleet(11, 1))
-		require.Len(t, s.begun, 2)
+		Pass(settle + s.takes/2)
+		s.list(fleet(11, 1))
+		Pass(Ages)
+		require.Len(t, s.builds(), 2)
 	})
 }
 
 func TestTables_AnOldListThatIsBackKeepsItsTable(t *testing.T) {
 	t.Parallel()
+	for _, begun := range []int{1, 2} { // back before the other build, or while it goes on
+		inBubble(t, func(t *testing.T, s *site) {
+			s.list(fleet(10, 1))
+			s.list(fleet(11, 1))
+			if begun == 2 {
+				Pass(settle + s.takes/2)
+			}
+			require.Equal(t, fleet(10, 1), s.list(fleet(10, 1)))
+			Pass(Ages)
+			require.Equal(t, fleet(10, 1), s.list(fleet(10, 1)))
+			require.Len(t, s.builds(), begun)
+		})
+	}
+}
+
+// The rest depends on what the build took, and neither on how long the channel's
+// lock was held nor, beyond its bound, on how slow the machine is.
+func TestTables_RestsAfterEachTable(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for _, tc := range []struct{ takes, waits, rest time.Duration }{
+		{takes: 10 * ms, rest: 40 * ms},
+		{takes: 20 * ms, waits: 70 * ms, rest: 80 * ms},
+		{takes: 20 * ms, waits: Ages, rest: Ages},
+		{takes: Ages, rest: 100 * ms},
+	} {
+		inBubble(t, func(t *testing.T, s *site) {
+			s.takes = tc.takes
+			s.rebuild = func() { s.pass(tc.waits) }
+			s.list(fleet(10, 1))
+			s.list(fleet(11, 1))
+			Pass(settle + s.takes)
+			built := time.Now()
+			s.list(fleet(12, 1))
+			Pass(2 * Ages)
+			require.Len(t, s.builds(), 3)
+			require.Equal(t, tc.rest, s.builds()[2].at.Sub(built), "%+v", tc)
+		})
+	}
+}
+
+// With most backends new the table leaves the calls of all to a few, or to none.
+func TestTables_ATableOfFewDoesNotRest(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		stay  int // of 10
+		rests bool
+	}{{0, false}, {4, false}, {5, true}} {
+		inBubble(t, func(t *testing.T, s *site) {
+			members := fleet(10, 1)
+			s.list(members)
+			Pass(Ages)
+			s.list(without(members, 9))
+			Pass(settle + s.takes)
+			s.list(members)
+			replaced := slices.Clone(members)
+			for i := tc.stay; i < len(replaced); i++ {
+				replaced[i].addr += "0"
+			}
+			s.list(replaced)
+			synctest.Wait()
+			require.Equal(t, tc.rests, len(s.builds()) == 2, "%d stay", tc.stay)
+			Pass(Ages)
+			require.Equal(t, replaced, s.list(replaced))
+		})
+	}
+}
+
+// Backends that do not take calls yet are no reason for haste.
+func TestTables_ATableOfFewWaitsForConnections(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T, s *site) {
-		first := s.list(fleet(10, 1))
-		s.list(fleet(11, 1))
-		require.Same(t, first, s.list(fleet(10, 1)))
-		s.letGo()
-		require.Same(t, first, s.list(fleet(10, 1)))
+		s.list(fleet(2, 1))
+		s.rebuild = func() {}
+		s.listed = backendsOf(fleet(20, 1))
+		s.serve(4)
+		synctest.Wait()
+		require.Len(t, s.builds(), 1)
+		s.serve(5)
+		synctest.Wait()
+		require.Len(t, s.builds(), 2)
 	})
 }
 
 func TestTables_AClosedChannelEndsTheBuild(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ctx, closeChannel := context.WithCancel(t.Context())
-		s := newSite(ctx)
-		first := s.list(fleet(10, 1))
+	inBubble(t, func(t *testing.T, s *site) {
+		s.list(fleet(10, 1))
 		s.list(fleet(11, 1))
-		closeChannel()
-		synctest.Wait()
-		require.Same(t, first, s.list(fleet(10, 1)))
-		require.Zero(t, s.rebuilds)
+		Pass(settle + s.takes/2)
+		s.close()
+		Pass(Ages)
+		require.Equal(t, fleet(10, 1), s.list(fleet(10, 1)))
+		require.Zero(t, s.asked())
+	})
+}
+
+func TestTables_AClosedChannelEndsTheRest(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *site) {
+		s.list(fleet(10, 1))
+		s.list(fleet(11, 1))
+		Pass(settle + s.takes)
+		s.list(fleet(12, 1))
+		s.close()
+		Pass(Ages)
+		require.Len(t, s.builds(), 2)
 	})
 }
 
