@@ -126,14 +126,6 @@ func gainAfter(seconds float64) float64 {
 	return min(max(seconds, minLatencyGain), maxLatencyGain)
 }
 
-// sampleOutcome takes in whether a call failed.
-func (e *endpoint) sampleOutcome(failed bool, now tick) {
-	if side := e.side.Load(); side != nil {
-		side.sample(e, failed, now)
-	}
-	e.failures.sampleFailure(failed, now, failureFade, failureGain, successGain)
-}
-
 // What begin is given in place of the time for calls without one.
 const (
 	untimed = -1 // the clock is not read
@@ -176,8 +168,14 @@ func (e *endpoint) learn(info *balancer.DoneInfo, start int64) {
 	}
 }
 
+// answered takes in whether a call failed, and what load came with the answer.
 func (e *endpoint) answered(failed bool, serverLoad any, now tick) {
-	e.sampleOutcome(failed, now)
+	if side := e.side.Load(); side != nil {
+		side.sample(e, failed, now)
+	}
+	if failed || e.failures.value() != 0 {
+		e.failures.sampleFailure(failed, now, failureFade, failureGain, successGain)
+	}
 	if serverLoad != nil {
 		e.report(serverLoad, now)
 	}

@@ -105,7 +105,8 @@ func TestCost_IsFiniteBeforeTheFirstSuccess(t *testing.T) {
 		m := g.nodes[0].memory
 		requireFinite := func(what string) {
 			for i := range g.nodes {
-				v := m.view(m.clock())
+				var v view
+				v.look(m, m.clock())
 				cost, _ := v.costOf(&g.nodes[i])
 				require.True(t, cost >= 1 && cost < math.Inf(1), "%s: %g", what, cost)
 			}

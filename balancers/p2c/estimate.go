@@ -62,11 +62,9 @@ func (e *estimate) update(now tick, change func(value float64, at tick) float64)
 const negligible = 1e-3
 
 // sampleFailure takes in whether a call failed, in a share of failures that fades
-// with a time constant in seconds.
+// with a time constant in seconds. A success where the share is 0 changes nothing
+// and can be spared.
 func (e *estimate) sampleFailure(failed bool, now tick, timeConstant, failureGain, successGain float64) {
-	if !failed && e.value() == 0 {
-		return // the common case writes nothing
-	}
 	e.update(now, func(value float64, at tick) float64 {
 		value *= fade(at.secondsTo(now), timeConstant)
 		if failed {

@@ -77,12 +77,12 @@ func TestSampleFailure_OneFailureIsOverAfterEnoughSuccesses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newEndpoint(newMemory(t.Context()))
 			e.side.Store(new(side))
-			e.sampleOutcome(true, 1)
+			e.answered(true, nil, 1)
 			require.Equal(t, float32(0.25), of(e).value())
-			e.sampleOutcome(false, 1)
+			e.answered(false, nil, 1)
 			require.Positive(t, of(e).value(), "one success does not outweigh it")
 			for range 100 {
-				e.sampleOutcome(false, 1)
+				e.answered(false, nil, 1)
 			}
 			require.Zero(t, of(e).value())
 		})

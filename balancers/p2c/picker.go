@@ -58,7 +58,8 @@ func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	if p.timed {
 		start = p.memory.clock()
 	}
-	v := p.memory.view(start)
+	var v view
+	v.look(p.memory, start)
 	if p.timed && p.memory.methods.stream(info.FullMethodName) {
 		start, v.stream = stream, true
 	}

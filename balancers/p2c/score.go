@@ -1,5 +1,7 @@
 package p2c
 
+import "math"
+
 const (
 	// mostlyFailing is the share of successes below which a backend fails.
 	mostlyFailing = 0.5
@@ -9,24 +11,23 @@ const (
 
 // view is what a pick looks at backends with.
 type view struct {
-	timed     bool
 	stream    bool // the call will not tell how fast the backend is
 	now       tick
 	reference float64
-	low, high float32 // latencies between these are taken for the reference
+	low, high float32 // latencies from low to high are taken for the reference
 	busyness  float64 // the mean by load reports, 0 before any
 }
 
-func (m *memory) view(now int64) view {
+// look fills in v for a pick at now.
+func (v *view) look(m *memory, now int64) {
+	v.busyness = m.busyness.load()
 	if now == untimed {
-		return view{now: m.ticker.load(), busyness: m.busyness.load()}
+		v.now, v.high = m.ticker.load(), math.MaxFloat32 // no latency matters
+		return
 	}
-	reference := m.reference.load()
-	return view{
-		timed: true, now: tickOf(now), reference: reference,
-		low: float32(reference / alike), high: float32(reference * alike),
-		busyness: m.busyness.load(),
-	}
+	v.now = tickOf(now)
+	v.reference = m.reference.load()
+	v.low, v.high = float32(v.reference*(1/alike)), float32(v.reference*alike)
 }
 
 // choice is a backend that was chosen among others.
@@ -40,10 +41,10 @@ type choice struct {
 // root: slowness × (1 + in flight ÷ relative weight)² × (1 − failures)^−4.
 func (v *view) costOf(n *node) (cost float64, failing bool) {
 	load := float64(n.inFlight.count()) * n.perWeight
-	if v.timed || v.busyness != 0 || n.failures.value() != 0 {
-		return v.fullCostOf(n, load)
+	if latency := n.latency.value(); latency >= v.low && latency <= v.high && n.failures.value() == 0 && v.busyness == 0 {
+		return (1 + load) * (1 + load), false
 	}
-	return (1 + load) * (1 + load), false
+	return v.fullCostOf(n, load)
 }
 
 func (v *view) fullCostOf(n *node, load float64) (cost float64, failing bool) {
@@ -51,7 +52,7 @@ func (v *view) fullCostOf(n *node, load float64) (cost float64, failing bool) {
 		load /= n.reported(v)
 	}
 	cost = (1 + load) * (1 + load)
-	if latency := n.latency.value(); v.timed && (latency < v.low || latency > v.high) {
+	if latency := n.latency.value(); latency < v.low || latency > v.high {
 		cost *= n.slowness(v)
 	}
 	if n.failures.value() == 0 {

@@ -47,7 +47,7 @@ func (s *sides) shun(now tick) bool {
 
 // sample takes in whether a call to an endpoint of the side failed.
 func (s *side) sample(e *endpoint, failed bool, now tick) {
-	if !failed || s.lastFailed.Swap(e) != e {
+	if failed && s.lastFailed.Swap(e) != e || !failed && s.failures.value() != 0 {
 		s.failures.sampleFailure(failed, now, sideFade, sideGain, sideGain)
 	}
 }
