@@ -30,8 +30,11 @@ func (l *Load) Begin() func(balancer.DoneInfo) {
 
 // Enter counts in a call that has no backend yet, for a total that a policy
 // keeps of the whole channel, and returns how many calls that makes. The call
-// must get its backend by [Load.BeginWithin].
+// gets its backend by [Load.BeginWithin], or leaves.
 func (l *Load) Enter() int64 { return l.inFlight.Add(1) }
+
+// Leave counts out a call that has entered and gets no backend.
+func (l *Load) Leave() { l.inFlight.Add(-1) }
 
 // BeginWithin is [Load.Begin] for a backend that may hold at most bound calls:
 // it counts nothing and returns false if it holds as many. The call has entered

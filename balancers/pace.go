@@ -70,6 +70,13 @@ func (p *pace) readmit(sc balancer.SubConn) {
 	}
 }
 
+// Sparing is what a picker may be that chooses by more than chance: asked again, it
+// would name the same backend again. PickBut is Pick without the backends that have
+// left since the picker was built. It is called instead of Pick then.
+type Sparing interface {
+	PickBut(left func(balancer.SubConn) bool, info balancer.PickInfo) (balancer.PickResult, error)
+}
+
 // guard is a picker without those of its backends that have left since it was
 // built. It serves for a pause at the most.
 type guard struct {
@@ -83,12 +90,15 @@ const guardTries = 8
 
 // Pick implements [balancer.Picker].
 func (g *guard) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	if sparing, ok := g.inner.(Sparing); ok {
+		return sparing.PickBut(g.has, info)
+	}
 	for range guardTries {
 		picked, err := g.inner.Pick(info)
 		if err != nil {
 			return picked, err
 		}
-		if _, gone := g.gone.Load(picked.SubConn); !gone {
+		if !g.has(picked.SubConn) {
 			return picked, nil
 		}
 		if picked.Done != nil {
@@ -96,4 +106,10 @@ func (g *guard) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 		}
 	}
 	return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+}
+
+// has reports whether a backend has left.
+func (g *guard) has(sc balancer.SubConn) bool {
+	_, gone := g.gone.Load(sc)
+	return gone
 }

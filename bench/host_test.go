@@ -94,6 +94,9 @@ func opened(tb testing.TB, p policy, list []resolver.Endpoint, calls iter.Seq[*c
 		h.weigh(len(list))
 		h.update(list)
 	}
+	if p.keyed() {
+		h.settle() // the table of one backend, with which open begins, serves until that of all is built
+	}
 	return h
 }
 

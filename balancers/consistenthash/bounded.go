@@ -45,6 +45,12 @@ const roundingError = 1e-9
 // there is room, unless other calls came meanwhile and took it. Then it is looked
 // for once more, with bounds that count those in.
 func (b *bounded) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	return b.PickBut(nil, info)
+}
+
+// PickBut implements [balancers.Sparing]. The bounds of those that are left may
+// add up to less than the calls: then this one waits for the next picker.
+func (b *bounded) PickBut(left func(balancer.SubConn) bool, info balancer.PickInfo) (balancer.PickResult, error) {
 	hash, err := b.hash(info)
 	if err != nil {
 		return balancer.PickResult{}, err
@@ -55,13 +61,17 @@ func (b *bounded) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	for calls := b.total.Enter(); ; calls = b.total.InFlight() {
 		for m := range b.table.preferences(hash) {
 			sc := b.subConns[m]
-			if sc == nil {
+			if sc == nil || left != nil && left(sc) {
 				continue
 			}
 			bound := max(minBound, int64(math.Ceil(b.shares[m]*float64(calls)-roundingError)))
 			if done, ok := b.loads[m].BeginWithin(bound, b.total); ok {
 				return balancer.PickResult{SubConn: sc, Done: done}, nil
 			}
+		}
+		if left != nil {
+			b.total.Leave()
+			return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 		}
 	}
 }

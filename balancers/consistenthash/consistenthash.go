@@ -44,9 +44,7 @@
 // one of thousands may have none. Shares under four slots, beyond 32,768 backends,
 // are whole slots, up to twice the share. Where one backend has nearly all of the weight, its keys are not
 // shared out by weight while it is away. An endpoint goes by its first address: a
-// resolver that tells several in changing order moves its keys. With more than 64
-// backends the keys of one that is lost wait for the next picker, 50 milliseconds at
-// the most. A key from the metadata costs a copy of the call's metadata, which gRPC
+// resolver that tells several in changing order moves its keys. A key from the metadata costs a copy of the call's metadata, which gRPC
 // makes. With "fail" a pick fails with InvalidArgument, but gRPC lets no policy fail
 // calls with that code (gRFC A54): the caller gets it as Internal, with the text.
 package consistenthash
@@ -177,12 +175,17 @@ func (p *picker) hash(info balancer.PickInfo) (uint64, error) {
 }
 
 func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	return p.PickBut(nil, info)
+}
+
+// PickBut implements [balancers.Sparing].
+func (p *picker) PickBut(left func(balancer.SubConn) bool, info balancer.PickInfo) (balancer.PickResult, error) {
 	hash, err := p.hash(info)
 	if err != nil {
 		return balancer.PickResult{}, err
 	}
 	for m := range p.table.preferences(hash) {
-		if sc := p.subConns[m]; sc != nil {
+		if sc := p.subConns[m]; sc != nil && (left == nil || !left(sc)) {
 			return balancer.PickResult{SubConn: sc}, nil
 		}
 	}
