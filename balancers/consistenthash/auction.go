@@ -51,7 +51,7 @@ func newAuction(members []member) *auction {
 	}
 	times := bidTimes()
 	for i, m := range members {
-		a.room[i] = roomFor(uint64(m.weight), total)
+		a.room[i] = roomFor(uint64(m.weight), total, uint64(len(members)))
 		a.bidders[i] = newBidder(times, i, uint64(m.weight)/divisor, m.addr)
 	}
 	return a
@@ -64,13 +64,13 @@ func gcd(a, b uint64) uint64 {
 	return a
 }
 
-// roomFor returns how many units a member may have: 1.05 times its share, which
-// grows to 1.1 times where the share is under a thousandth. For a share of a few
-// slots that becomes whole slots: what is left of each room would be too little
-// for what is left of each divided slot, and the auction would hardly end.
-func roomFor(weight, total uint64) int64 {
+// roomFor returns how many units one of so many members may have: 1.05 times its
+// share up to 1,000 of them, growing to 1.1 times from there to 2,000. For a share
+// of a few slots that becomes whole slots: what is left of each room would be too
+// little for what is left of each divided slot, and the auction would hardly end.
+func roomFor(weight, total, members uint64) int64 {
 	share := slots * unit * weight / total
-	spare := max(share/20, min(share/10, slots*unit/20_000))
+	spare := share * min(max(members, 1_000), 2_000) / 20_000
 	if share < 4*unit {
 		return int64((share+spare)/unit+1) * unit
 	}

@@ -17,7 +17,7 @@ func TestTable_SharesStayWithinTheirLimits(t *testing.T) {
 		sizes   []int
 		peak    float64 // to average
 	}{
-		{[]uint32{1, 2, 4}, []int{3, 100, 10, 400}, 1.05},
+		{[]uint32{1, 2, 4}, []int{3, 100, 10, 400, 1000}, 1.05},
 		{[]uint32{1}, []int{1, 2, 3, 10, 100, 999, 1000}, 1.05},
 		{[]uint32{1}, []int{1001, 10_000, 20_000}, 1.10},
 		{[]uint32{1, 2, 4, 8}, []int{1000, 3000}, 1.10},
