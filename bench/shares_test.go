@@ -109,12 +109,12 @@ func compare(counts []int, expected []float64) shares {
 // callsFor is how many calls it takes to see how n backends share: a million,
 // or more where that would be less than a hundred for each; an eighth of the
 // million where only a try is asked for. A map of keys that consists of hundreds
-// of pieces for each backend takes four times as many. It is a power of two, so
+// of pieces for each backend takes sixteen times as many. It is a power of two, so
 // that evenly spread hashes fall evenly on tables whose size is one.
 func (p policy) callsFor(n int) int {
 	each := 100
 	if p.keyed() && !p.stock { // gRPC's ring has 4,096 pieces at the most
-		each = 400
+		each = 1600
 	}
 	calls := 1 << 20
 	if onlyTried() {

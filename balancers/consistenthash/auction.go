@@ -65,12 +65,12 @@ func gcd(a, b uint64) uint64 {
 }
 
 // roomFor returns how many units one of so many members may have: 1.05 times its
-// share up to 1,000 of them, growing to 1.1 times from there to 2,000. For a share
+// share up to 1,000 of them, growing to 1.099 times from there to 1,980. For a share
 // of a few slots that becomes whole slots: what is left of each room would be too
 // little for what is left of each divided slot, and the auction would hardly end.
 func roomFor(weight, total, members uint64) int64 {
 	share := slots * unit * weight / total
-	spare := share * min(max(members, 1_000), 2_000) / 20_000
+	spare := share * min(max(members, 1_000), 1_980) / 20_000
 	if share < 4*unit {
 		return int64((share+spare)/unit+1) * unit
 	}

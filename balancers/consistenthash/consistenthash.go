@@ -11,7 +11,7 @@
 // slots, and a table says whose each slot is. Slots go to endpoints by weighted
 // rendezvous (Thaler and Ravishankar, Using Name-Based Mappings to Increase Hit
 // Rates, 1998), with a limit to what an endpoint may have: 1.05 times its share
-// of the weight up to 1,000 endpoints, 1.1 times from 2,000 on. The
+// of the weight up to 1,000 endpoints, 1.1 times beyond 2,000. The
 // table holds all endpoints of the resolver's list, connected or not: one that is
 // down or drains moves its own keys only, each to its next choice, and gets them
 // back. Addresses, weights and integer arithmetic decide, and nothing that was
