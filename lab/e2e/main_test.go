@@ -14,5 +14,6 @@ import (
 // was closed leaves none, so nothing is exempt.
 func TestMain(m *testing.M) {
 	localetcd.RunIfChild()
+	runIfOwners()
 	goleak.VerifyTestMain(m)
 }
