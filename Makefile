@@ -76,7 +76,7 @@ bench: ## Run the benchmarks beside grpc-go's own policies (BENCH=, BENCHTIME=, 
 	@go run golang.org/x/perf/cmd/benchstat@$(BENCHSTAT_VERSION) -col /policy bench.out || true
 
 .PHONY: simulate
-simulate: ## Run the simulation, a quarter of an hour (SEEDS=, SIMULATE="-scenario black -policy p2c")
+simulate: ## Run the simulation, 25 minutes (SEEDS=, SIMULATE="-scenario black -policy p2c")
 	go test ./bench/simulation -run TestSimulation -v -timeout 0 -args -seeds $(SEEDS) -json $(CURDIR)/simulation.json $(SIMULATE)
 
 .PHONY: fuzz
