@@ -8,7 +8,6 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/balancer"
@@ -300,30 +299,6 @@ func TestOwners_TheKeysOfManyThatAreAwayScatter(t *testing.T) {
 	require.Len(t, counts, n/4)
 	for addr, got := range counts { // 150 each, and six σ
 		require.InDeltaf(t, len(someKeys)*4/n, got, 75, "%s", addr)
-	}
-}
-
-// A zone or a network that is gone is often a run of addresses: whoever comes
-// next must not inherit it all.
-func TestOwners_TheKeysOfARunThatIsAwayScatter(t *testing.T) {
-	t.Parallel()
-	const n, up = 1000, 10
-	list := policytest.Alike(n)
-	c := balancertest.NewChannel(t, consistenthash.Name, "")
-	require.NoError(t, c.Update(list...))
-	for _, e := range list[n-up:] {
-		c.Ready(e.Addresses[0].Addr)
-	}
-	var counts map[string]int
-	require.Eventually(t, func() bool { // with the pause between two pickers
-		counts = make(map[string]int)
-		for _, addr := range owners(t, c.Picker()) {
-			counts[addr]++
-		}
-		return len(counts) == up
-	}, 10*time.Second, time.Millisecond)
-	for addr, got := range counts { // 150 each, and six σ
-		require.InDeltaf(t, len(someKeys)/up, got, 75, "%s", addr)
 	}
 }
 
