@@ -29,6 +29,7 @@
 package roundrobin
 
 import (
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/balancer"
@@ -88,6 +89,9 @@ func newPolicy() balancers.Policy[Config] {
 			subConns[i] = backends[i].SubConn
 		}
 		last = schedule.New(last, subConns, weights)
+		if turn, inTurn := last.Turns(); turn != nil {
+			return &evenPicker{turn, inTurn}
+		}
 		return picker{last}
 	}
 }
@@ -99,6 +103,18 @@ func traits(b *balancers.Backend) zone.Traits {
 
 type rotation = schedule.Schedule[balancer.SubConn]
 
+// evenPicker is the picker where all backends are alike.
+type evenPicker struct {
+	turn     *atomic.Uint64
+	subConns []balancer.SubConn
+}
+
+func (p *evenPicker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
+	n := p.turn.Add(1) - 1
+	return balancer.PickResult{SubConn: p.subConns[n%uint64(len(p.subConns))]}, nil
+}
+
+// picker is the one where zones or ramps make them differ.
 type picker struct{ *rotation }
 
 func (p picker) Pick(balancer.PickInfo) (balancer.PickResult, error) {

@@ -110,6 +110,16 @@ func (s *Schedule[T]) Next() T {
 	return s.dealt[g.first+uint32(n%uint64(g.size))]
 }
 
+// Turns returns what Next does where all weights are equal: call number n, which
+// comes from counting turn up, goes to item n modulo their number. Go does not
+// inline Next, and this can be. It returns nil where weights differ.
+func (s *Schedule[T]) Turns() (turn *atomic.Uint64, items []T) {
+	if len(s.nodes) > 0 {
+		return nil, nil
+	}
+	return &s.turn, s.dealt
+}
+
 // next returns the side to which the node's call number n goes and its number
 // there. It is free of branches: no processor could foretell them.
 func (nd *node) next(n uint64) (side int32, number uint64) {
