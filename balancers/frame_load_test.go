@@ -10,6 +10,7 @@ import (
 	"github.com/steelyard-go/steelyard/attrs"
 	"github.com/steelyard-go/steelyard/balancers"
 	"github.com/steelyard-go/steelyard/balancertest"
+	"github.com/steelyard-go/steelyard/internal/policytest"
 )
 
 func TestFrame_LoadOutlivesWhateverHappensToTheBackend(t *testing.T) {
@@ -159,7 +160,7 @@ func TestLoad_CountsUnderConcurrency(t *testing.T) {
 }
 
 func TestLoad_BeginAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if policytest.RaceEnabled {
 		t.Skip("the race detector makes sync.Pool forget on purpose")
 	}
 	var load balancers.Load

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/balancer"
 
 	"github.com/steelyard-go/steelyard/balancers"
+	"github.com/steelyard-go/steelyard/internal/policytest"
 )
 
 func TestLoad_BeginWithinKeepsTheBound(t *testing.T) {
@@ -78,7 +79,7 @@ func TestLoad_BeginWithinKeepsTheBoundInParallel(t *testing.T) {
 }
 
 func TestLoad_BeginWithinAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if policytest.RaceEnabled {
 		t.Skip("a sync.Pool drops what it holds under the race detector")
 	}
 	var load, total balancers.Load

@@ -3,6 +3,8 @@ package consistenthash
 import (
 	"testing/synctest"
 	"time"
+
+	"github.com/steelyard-go/steelyard/internal/policytest"
 )
 
 // Ages is more than any pause.
@@ -18,7 +20,7 @@ func Pass(d time.Duration) {
 // otherwise: it makes the building of a table fifteen times slower, and has
 // nothing to find where there is one goroutine.
 func Few[T any](n int, cases []T) []T {
-	if RaceEnabled {
+	if policytest.RaceEnabled {
 		return cases[:n]
 	}
 	return cases

@@ -185,7 +185,7 @@ var allocConfigs = []string{
 // with most backends down, so that the key goes far beyond its next choice.
 func requireAllocs(t *testing.T, want float64, configs []string, ctx context.Context) {
 	t.Helper()
-	if consistenthash.RaceEnabled {
+	if policytest.RaceEnabled {
 		t.Skip("a sync.Pool drops what it holds under the race detector")
 	}
 	for _, config := range configs {

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/steelyard-go/steelyard/internal/policytest"
 )
 
 // What a member has at the most is limited, what it has at the least is chance:
@@ -77,7 +79,7 @@ func wholeSlots(share float64) float64 { return math.Floor(1.1*share+1) / share 
 // anything but clear where what is left of them is of no use to those who are left.
 func TestTable_SharesOfAFewSlots(t *testing.T) {
 	t.Parallel()
-	if RaceEnabled {
+	if policytest.RaceEnabled {
 		t.Skip("one goroutine, and fifteen times slower")
 	}
 	for _, n := range []int{43_600, 65_000, 100_000, 120_000, 135_000} {
@@ -96,7 +98,7 @@ func TestTable_SharesOfAFewSlots(t *testing.T) {
 
 func TestTable_MoreMembersThanSlots(t *testing.T) {
 	t.Parallel()
-	if RaceEnabled {
+	if policytest.RaceEnabled {
 		t.Skip("one goroutine, and fifteen times slower")
 	}
 	const n = 200_000

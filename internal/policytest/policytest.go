@@ -126,7 +126,7 @@ func chiSquareBound(freedom int) float64 {
 // run. It skips under the race detector, where a sync.Pool drops things.
 func RequireAllocs(t *testing.T, want float64, pick func()) {
 	t.Helper()
-	if raceEnabled {
+	if RaceEnabled {
 		t.Skip("a sync.Pool drops what it holds under the race detector")
 	}
 	require.Equal(t, want, testing.AllocsPerRun(1000, pick))

@@ -2,4 +2,5 @@
 
 package policytest
 
-const raceEnabled = false
+// RaceEnabled says whether the race detector is on.
+const RaceEnabled = false

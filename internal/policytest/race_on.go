@@ -2,4 +2,5 @@
 
 package policytest
 
-const raceEnabled = true
+// RaceEnabled says whether the race detector is on.
+const RaceEnabled = true
