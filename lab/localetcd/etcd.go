@@ -12,21 +12,23 @@ import (
 // etcd is one member in this process.
 type etcd struct {
 	*embed.Etcd
-	grpc *grpc.Server
+	grpc *grpc.Server // nil until it serves
 }
 
 // startEtcd returns when the member serves.
 func startEtcd(m member) (*etcd, error) {
 	e := &etcd{}
 	config := m.embedConfig()
-	config.ServiceRegister = func(s *grpc.Server) { e.grpc = s }
+	// etcd registers services once it is ready, just before it serves clients.
+	serves := make(chan *grpc.Server, 1)
+	config.ServiceRegister = func(s *grpc.Server) { serves <- s }
 	var err error
 	e.Etcd, err = embed.StartEtcd(config)
 	if err != nil {
 		return nil, fmt.Errorf("localetcd: start: %w", err)
 	}
 	select {
-	case <-e.Server.ReadyNotify():
+	case e.grpc = <-serves:
 		return e, nil
 	case err = <-e.Err():
 	case <-e.Server.StopNotify():

@@ -1,51 +1,48 @@
-// Package localetcd starts etcd for tests and demos: in process ([Start], [New])
-// or as a child process that can be killed, suspended and restarted on its data
-// ([StartProcess], [NewProcess]). No etcd binary is needed: the child is the
-// running binary itself, so a program or a test package that starts one calls
-// [RunIfChild] first:
+// Package localetcd starts etcd for tests and demos, and makes it fail: in
+// process ([Start], [New]), as a child process that can be killed, suspended,
+// restarted and put back to older data ([StartProcess], [NewProcess]), or as
+// three such processes of which one can be cut off from the others
+// ([StartCluster], [NewCluster]). A [Proxy] in between is the network that fails.
+//
+// No etcd binary is needed: the child is the running binary itself, so a program
+// or a test package that starts one calls [RunIfChild] first:
 //
 //	func TestMain(m *testing.M) {
 //		localetcd.RunIfChild()
 //		os.Exit(m.Run())
 //	}
 //
-// It is etcd, unchanged, but tuned to start and stop fast: heartbeats of 10 ms,
-// small log segments, and no fsync. What a killed process wrote is safe in the page
-// cache; only a crash of the whole machine would lose it. Leases last at
-// least 1 s. It listens on 127.0.0.1 without TLS: nothing to keep data in.
+// It is etcd, unchanged, but tuned to start and stop fast: heartbeats of 10 ms, or
+// 50 ms in a cluster, small log segments, cheap password hashes, and no fsync.
+// What a killed process wrote is safe in the page cache; only a crash of the whole
+// machine would lose it. Leases last at least 1 s. It listens on 127.0.0.1, without
+// TLS unless told ([WithTLS]): nothing to keep data in.
 package localetcd
 
 import (
-	"cmp"
-	"context"
-	"encoding/json"
+	"crypto/rand"
+	"crypto/tls"
 	"fmt"
-	"net"
-	"net/url"
 	"os"
-	"path/filepath"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.uber.org/zap"
 )
 
 const (
-	// startTimeout is how long etcd may take to elect itself and to serve.
+	// startTimeout is how long etcd may take to elect a leader and to serve.
 	startTimeout = 30 * time.Second
 	dialTimeout  = 5 * time.Second
 )
-
-// etcd sets aside 64 MB for its log before the first entry.
-func init() { wal.SegmentSizeBytes = 1 << 20 }
 
 // Option changes how etcd is started.
 type Option func(*options)
 
 type options struct {
-	dir string
+	dir      string
+	ca       *CA
+	tokenTTL time.Duration
 }
 
 // WithDir keeps the data in dir, which is made if it is missing and is never
@@ -53,86 +50,57 @@ type options struct {
 // server.
 func WithDir(dir string) Option { return func(o *options) { o.dir = dir } }
 
-// dataDir gives the directory for the data and what removes it again.
-func dataDir(opts []Option) (dir string, remove func() error, err error) {
-	var o options
+// WithTLS has clients speak TLS and show a certificate of that authority. Its
+// server's key is kept with the data. Members talk to each other without.
+func WithTLS(ca *CA) Option { return func(o *options) { o.ca = ca } }
+
+// WithTokenTTL is how long the token of an authenticated user lives after its
+// last use, in whole seconds; zero is etcd's own five minutes. etcd looks once a
+// second: a token may live for one second more.
+func WithTokenTTL(ttl time.Duration) Option { return func(o *options) { o.tokenTTL = ttl } }
+
+// collect gives the options with a directory for the data, and what removes it
+// again.
+func collect(opts []Option) (o options, remove func() error, err error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	if ttl := o.tokenTTL; ttl < 0 || ttl%time.Second != 0 {
+		return o, nil, fmt.Errorf("localetcd: token TTL: got %v, want whole seconds", ttl)
+	}
 	if o.dir != "" {
-		return o.dir, func() error { return nil }, nil
+		return o, func() error { return nil }, nil
 	}
-	dir, err = os.MkdirTemp("", "localetcd-")
+	o.dir, err = os.MkdirTemp("", "localetcd-")
 	if err != nil {
-		return "", nil, fmt.Errorf("localetcd: %w", err)
+		return o, nil, fmt.Errorf("localetcd: %w", err)
 	}
-	return dir, func() error { return os.RemoveAll(dir) }, nil
+	return o, func() error { return os.RemoveAll(o.dir) }, nil
 }
 
-// member is the config of one etcd member. Its JSON goes to the child.
-type member struct {
-	Name   string // "" is the lone member
-	Dir    string
-	Client string // host:port for clients
-	Peer   string // host:port for other members
-}
-
-func decodeMember(config []byte) (m member, err error) {
-	if err := json.Unmarshal(config, &m); err != nil {
-		return m, fmt.Errorf("localetcd: config of the child: %w", err)
+// member gives a member that is alone, with ports it can keep.
+func (o options) member() member {
+	return member{
+		Name: "lone", Dir: o.dir, Client: keepablePort(), Peer: keepablePort(),
+		Token: rand.Text(), TokenTTL: o.tokenTTL, TLS: o.ca != nil,
 	}
-	return m, nil
 }
-
-// embedConfig gives the config that etcd itself takes.
-func (m member) embedConfig() *embed.Config {
-	client, peer := httpURL(m.Client), httpURL(m.Peer)
-	c := embed.NewConfig()
-	c.Name = cmp.Or(m.Name, "lone")
-	c.Dir = filepath.Join(m.Dir, "etcd")
-	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
-	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
-	c.InitialCluster = c.Name + "=" + peer.String()
-	// A lone member has nobody to hear of: it may elect itself at once.
-	c.TickMs, c.ElectionMs = 10, 100
-	c.UnsafeNoFsync = true
-	c.QuotaBackendBytes = 256 << 20
-	c.EnableGRPCGateway = false
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(lastWords())
-	return c
-}
-
-// lastWords writes to standard error what etcd dies of, and nothing else: it
-// logs an error for each listener it closes, and warns of much that is meant
-// to happen here.
-func lastWords() *zap.Logger {
-	c := zap.NewProductionConfig()
-	c.Level = zap.NewAtomicLevelAt(zap.PanicLevel)
-	c.OutputPaths, c.ErrorOutputPaths = []string{"stderr"}, []string{"stderr"}
-	return zap.Must(c.Build(zap.WithCaller(false)))
-}
-
-func httpURL(host string) url.URL { return url.URL{Scheme: "http", Host: host} }
 
 // newClient gives a client of its own, quiet about a server that is not there:
 // that is what this package is for.
-func newClient(addr string) (*clientv3.Client, error) {
+func newClient(ca *CA, addrs ...string) (*clientv3.Client, error) {
+	var config *tls.Config
+	if ca != nil {
+		config = ca.ClientConfig()
+	}
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints:   []string{addr},
+		Endpoints:   addrs,
 		DialTimeout: dialTimeout,
+		TLS:         config,
 		Logger:      zap.NewNop(),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("localetcd: client for %s: %w", addr, err)
+		return nil, fmt.Errorf("localetcd: client for %v: %w", addrs, err)
 	}
 	return client, nil
-}
-
-// listenable reports whether host:port is free.
-func listenable(addr string) bool {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
 }

@@ -106,6 +106,11 @@ func TestProcess_RestartReplacesARunningOne(t *testing.T) {
 	requireValue(t, p.Client(), "scale", "1")
 }
 
+func TestProcess_MayStopAsSoonAsItStarted(t *testing.T) {
+	p := localetcd.StartProcess(t)
+	require.NoError(t, p.Stop())
+}
+
 func TestProcess_SuspendedHangsUntilResumed(t *testing.T) {
 	p := localetcd.StartProcess(t)
 	requirePut(t, p.Client(), "scale", "1")
@@ -128,6 +133,15 @@ func TestProcess_CloseLeavesNeitherProcessNorFile(t *testing.T) {
 	left, err := os.ReadDir(os.TempDir())
 	require.NoError(t, err)
 	require.Empty(t, left)
+}
+
+func TestProcess_CloseTellsOfOneThatEndedByItself(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	p, err := localetcd.NewProcess()
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(p.Pid(), syscall.SIGABRT))
+	require.ErrorContains(t, p.Stop(), "ended: ")
+	require.ErrorContains(t, p.Close(), "ended: ")
 }
 
 func TestProcess_StartErrorNamesTheCause(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -31,13 +30,20 @@ func RunIfChild() {
 		if err != nil {
 			return err
 		}
+		defer e.close()
 		env.Ready(m.Client)
-		select {
-		case <-ctx.Done():
-			e.close()
-			return nil
-		case err := <-e.Err():
-			return err
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case err := <-e.Err():
+				return err
+			case c, ok := <-env.Commands:
+				if !ok {
+					return nil
+				}
+				c.Answer(e.do(c.Text))
+			}
 		}
 	})
 }
@@ -46,11 +52,13 @@ func RunIfChild() {
 // started it, however that ends. Its methods are safe for concurrent use.
 type Process struct {
 	member member
+	ca     *CA
 	client *clientv3.Client
-	remove func() error
+	remove func() error // nil where the cluster removes the data
 
-	mu    sync.Mutex
-	child *child.Process
+	mu       sync.Mutex
+	child    *child.Process
+	isolated *child.Process // the child that [Cluster.Isolate] cut off
 }
 
 // StartProcess gives a test an etcd in a process of its own, which ends with the test.
@@ -71,55 +79,34 @@ func StartProcess(tb testing.TB, opts ...Option) *Process {
 // NewProcess starts an etcd in a child process and returns when it serves. The
 // program calls [RunIfChild] first thing in main. Close ends the process.
 func NewProcess(opts ...Option) (*Process, error) {
-	dir, remove, err := dataDir(opts)
+	o, remove, err := collect(opts)
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{member: member{Dir: dir}, remove: remove}
-	if err := p.claimPorts(); err != nil {
+	processes, err := launch(o.ca, func() []member { return []member{o.member()} })
+	if err != nil {
 		return nil, errors.Join(err, remove())
 	}
-	if p.client, err = newClient(p.member.Client); err != nil {
-		return nil, errors.Join(err, p.Stop(), remove())
-	}
-	return p, nil
-}
-
-// claimPorts starts the child on ports it can keep. Between the look at a port
-// and the child's use of it another process may come first: then others are tried.
-func (p *Process) claimPorts() (err error) {
-	for range 3 {
-		p.member.Client, p.member.Peer = keepablePort(), keepablePort()
-		if err = p.Restart(); err == nil || (listenable(p.member.Client) && listenable(p.member.Peer)) {
-			return err
-		}
-	}
-	return err
-}
-
-// keepablePort gives a free address below the ports that systems hand out to
-// outgoing connections (32768 on Linux). One of those could sit on the port while
-// etcd is down, or even, dialing itself, pass for the server.
-func keepablePort() string {
-	var addr string
-	for range 100 {
-		addr = fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
-		if listenable(addr) {
-			break
-		}
-	}
-	return addr
+	processes[0].remove = remove
+	return processes[0], nil
 }
 
 // Restart starts the process again on its data and the same ports, killing it
-// first if it runs. It returns when etcd serves.
-func (p *Process) Restart() error {
+// first if it runs. It returns when etcd serves; a member of a cluster does with a
+// majority only, see [Cluster.Restart].
+func (p *Process) Restart() error { return p.relaunch(func() error { return nil }) }
+
+// relaunch restarts the process and changes something while it is down.
+func (p *Process) relaunch(change func() error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.child != nil {
 		if err := p.child.Kill(); err != nil {
 			return err
 		}
+	}
+	if err := errors.Join(change(), p.ca.writeServer(p.member.Dir)); err != nil {
+		return fmt.Errorf("localetcd: restart: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -135,7 +122,7 @@ func (p *Process) Restart() error {
 func (p *Process) Kill() error { return p.do((*child.Process).Kill) }
 
 // Suspend stops the process where it stands (SIGSTOP): connections stay open and
-// nothing answers. Only on Unix.
+// nothing answers. Only on Unix; on Linux it has halted when Suspend returns.
 func (p *Process) Suspend() error { return p.do((*child.Process).Suspend) }
 
 // Resume lets a suspended process go on (SIGCONT).
@@ -172,8 +159,23 @@ func (p *Process) Pid() (pid int) {
 // restarts; Close closes it.
 func (p *Process) Client() *clientv3.Client { return p.client }
 
-// Close ends the process and its client, and removes the data unless [WithDir]
-// was given. It is called once.
+// Close kills the process, closes its client, and removes the data unless
+// [WithDir] was given. It is an error if the process had ended by itself. Close is
+// called once, and not for a member of a [Cluster], which closes them itself.
 func (p *Process) Close() error {
-	return errors.Join(p.client.Close(), p.Stop(), p.remove())
+	err := errors.Join(p.client.Close(), p.do(end))
+	if p.remove != nil {
+		err = errors.Join(err, p.remove())
+	}
+	return err
+}
+
+// end kills the child, or says what it died of.
+func end(c *child.Process) error {
+	select {
+	case <-c.Exited():
+		return c.Stop(stopTimeout)
+	default:
+		return c.Kill()
+	}
 }

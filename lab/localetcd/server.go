@@ -32,16 +32,21 @@ func Start(tb testing.TB, opts ...Option) *Server {
 
 // New starts an etcd on free ports and returns when it serves. Close ends it.
 func New(opts ...Option) (*Server, error) {
-	dir, remove, err := dataDir(opts)
+	o, remove, err := collect(opts)
 	if err != nil {
 		return nil, err
 	}
-	e, err := startEtcd(member{Dir: dir, Client: anyPort, Peer: anyPort})
+	m := o.member()
+	m.Client, m.Peer = anyPort, anyPort
+	if err := o.ca.writeServer(m.Dir); err != nil {
+		return nil, errors.Join(err, remove())
+	}
+	e, err := startEtcd(m)
 	if err != nil {
 		return nil, errors.Join(err, remove())
 	}
 	s := &Server{etcd: e, addr: e.Clients[0].Addr().String(), remove: remove}
-	if s.client, err = newClient(s.addr); err != nil {
+	if s.client, err = newClient(o.ca, s.addr); err != nil {
 		e.close()
 		return nil, errors.Join(err, remove())
 	}

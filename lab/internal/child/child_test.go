@@ -4,10 +4,13 @@ package child_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -28,6 +31,7 @@ func TestMain(m *testing.M) {
 		env.Ready("")
 		select {}
 	})
+	child.RunIf("counts", counts)
 	child.RunIf("parent", parent)
 	goleak.VerifyTestMain(m)
 }
@@ -44,6 +48,28 @@ func echo(_ context.Context, env *child.Env) error {
 		}
 		c.Answer(errors.New(c.Text))
 	}
+	return nil
+}
+
+// counts writes to a file, its config, on several threads for as long as it runs.
+func counts(ctx context.Context, env *child.Env) error {
+	var name string
+	if err := json.Unmarshal(env.Config, &name); err != nil {
+		return err
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	for range 4 {
+		go func() {
+			for n := uint64(0); ; n++ {
+				_, _ = file.WriteAt(strconv.AppendUint(nil, n, 10), 0)
+			}
+		}()
+	}
+	env.Ready("")
+	<-ctx.Done()
 	return nil
 }
 
@@ -109,6 +135,25 @@ func TestProcess_StopReachesASuspendedChild(t *testing.T) {
 	p := start(t, "echo", nil)
 	require.NoError(t, p.Suspend())
 	require.NoError(t, p.Stop(stopTimeout))
+}
+
+func TestProcess_SuspendedHasHaltedOnLinux(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere it may go on for a moment")
+	}
+	name := filepath.Join(t.TempDir(), "count")
+	p := start(t, "counts", name)
+	for range 20 {
+		require.NoError(t, p.Suspend())
+		first, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for range 50 {
+			again, err := os.ReadFile(name)
+			require.NoError(t, err)
+			require.Equal(t, string(first), string(again))
+		}
+		require.NoError(t, p.Resume())
+	}
 }
 
 func TestProcess_SaysHowTheChildEnded(t *testing.T) {

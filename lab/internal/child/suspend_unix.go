@@ -10,9 +10,15 @@ import (
 )
 
 // Suspend stops the child where it stands (SIGSTOP): its connections stay open
-// and nothing answers. It returns when the signal is sent; the child halts a
-// moment later.
-func (p *Process) Suspend() error { return p.signal(syscall.SIGSTOP) }
+// and nothing answers. On Linux it returns when the child has halted, elsewhere
+// it may go on for a moment.
+func (p *Process) Suspend() error {
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	p.awaitHalt()
+	return nil
+}
 
 // Resume lets a suspended child go on (SIGCONT).
 func (p *Process) Resume() error { return p.signal(syscall.SIGCONT) }
