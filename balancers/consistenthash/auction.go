@@ -23,6 +23,7 @@ type auction struct {
 	limits  []limit     // of each member
 	room    []int64     // of each member, in units
 	decided []uint64    // a bit for each slot that wants no more bids
+	refused []bid       // for want of room for the rest of a slot
 	wanted  int         // bids
 	bidders []bidder    // those that have room and slots left to bid for
 	now     uint64
@@ -44,24 +45,26 @@ func newAuction(members []member) *auction {
 		wanted:  slots * min(2, len(members)),
 		bidders: make([]bidder, len(members)),
 	}
-	total, divisor := uint64(0), uint64(0)
+	total, divisor := uint64(0), divisorOf(members)
 	for _, m := range members {
 		total += uint64(m.weight)
-		divisor = gcd(uint64(m.weight), divisor)
 	}
-	times := bidTimes()
 	for i, m := range members {
 		a.room[i] = roomFor(uint64(m.weight), total, uint64(len(members)))
-		a.bidders[i] = newBidder(times, i, uint64(m.weight)/divisor, m.addr)
+		a.bidders[i] = newBidder(uint32(i), m.weight/divisor, m.addr)
 	}
 	return a
 }
 
-func gcd(a, b uint64) uint64 {
-	for b != 0 {
-		a, b = b, a%b
+// divisorOf returns the greatest one that the weights have in common.
+func divisorOf(members []member) uint32 {
+	divisor := uint32(0)
+	for _, m := range members {
+		for w := m.weight; w != 0; {
+			divisor, w = w, divisor%w
+		}
 	}
-	return a
+	return divisor
 }
 
 // roomFor returns how many units one of so many members may have: 1.05 times its
@@ -98,7 +101,7 @@ func (a *auction) advance() {
 func (a *auction) length() uint64 {
 	rate := uint64(0) // in bids per 2⁶⁰
 	for i := range a.bidders {
-		rate += a.bidders[i].weight * uint64(slots-a.bidders[i].rank)
+		rate += uint64(a.bidders[i].weight) * uint64(slots-a.bidders[i].rank)
 	}
 	want := uint64(slots/64 + 2*len(a.bidders))
 	want *= uint64(min(16, 2*slots/a.wanted))
@@ -125,11 +128,14 @@ func (a *auction) collect(end uint64) {
 				break
 			}
 			a.window[n] = next
-			n += int(^(a.decided[next.slot/64] >> (next.slot % 64)) & 1) // a branch, half of the time mispredicted, takes longer
+			n += int(a.wants(next.slot)) // a branch, half of the time mispredicted, takes longer
 		}
 	}
 	a.window = a.window[:n]
 }
+
+// wants returns 1 if another bid for a slot could be taken, and else 0.
+func (a *auction) wants(slot uint32) uint64 { return ^(a.decided[slot/64] >> (slot % 64)) & 1 }
 
 // take deals with one bid, in its turn.
 func (a *auction) take(b bid) {
@@ -148,6 +154,7 @@ func (a *auction) take(b bid) {
 		if l := a.limits[won[0]]; l.slot == b.slot {
 			rest := int64(unit - l.part)
 			if *room < rest {
+				a.refused = append(a.refused, b)
 				return // one that has room for all of it will come
 			}
 			*room -= rest

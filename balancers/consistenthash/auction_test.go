@@ -11,9 +11,8 @@ import (
 
 func TestBidder_BidsOnceForEachSlotInOrderOfTime(t *testing.T) {
 	t.Parallel()
-	times := bidTimes()
 	for _, m := range []member{{"a", 1}, {"b", 1_000_000}, {"", 77}} {
-		b, seen, last := newBidder(times, 3, uint64(m.weight), m.addr), make([]bool, slots), uint64(0)
+		b, seen, last := newBidder(3, m.weight, m.addr), make([]bool, slots), uint64(0)
 		for rank := range slots {
 			next := b.next()
 			if next.time < last || next.member != 3 || seen[next.slot] {

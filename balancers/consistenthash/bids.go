@@ -2,6 +2,7 @@ package consistenthash
 
 import (
 	"math/bits"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -13,50 +14,95 @@ type bid struct {
 	slot   uint32
 }
 
+// before tells which of two bids comes first. Those of nobody come before those
+// of any member at the same time.
 func (b bid) before(other bid) bool {
-	return b.time < other.time || b.time == other.time && b.member < other.member
+	return b.time < other.time || b.time == other.time && b.member+1 < other.member+1
 }
 
 // bidder makes one member's bids in order of time: one for each slot, in an
 // order of its own, at times that are exponential with the weight as their rate.
 // That is what makes the earliest of several members' bids a fair draw by weight.
-type bidder struct {
-	times   []uint64 // see bidTimes
+type bidder struct { // of 64 bytes: those of thousands are read at random
+	times   *[slots + 1]uint64 // see bidTimes
+	inverse uint64             // 2⁶⁴/weight
+	weight  uint32
+	jitter  uint32 // in 2⁻¹⁶ ranks: keeps members of one weight from bidding at once
 	member  uint32
 	rank    uint32 // of its next bid
-	weight  uint64
-	inverse uint64 // 2⁶⁴/weight
-	jitter  uint64 // in 2⁻¹⁶ ranks: keeps members of one weight from bidding at once
+	ample   uint32 // see update
 	keys    [4]uint32
+	undo    [3]uint32 // the inverses of the odd keys, modulo 2³²
 }
 
-func newBidder(times []uint64, index int, weight uint64, addr string) bidder {
+func newBidder(index, weight uint32, addr string) bidder {
 	r := random(xxhash.Sum64String(addr))
 	first, second, third := r.next(), r.next(), r.next()
-	return bidder{
-		times: times, member: uint32(index), weight: weight, inverse: ^uint64(0) / weight, jitter: third % (1 << 16),
+	b := bidder{
+		times: bidTimes(), member: index, weight: weight, inverse: ^uint64(0) / uint64(weight), jitter: uint32(third % (1 << 16)),
 		keys: [4]uint32{uint32(first), uint32(first>>32) | 1, uint32(second) | 1, uint32(second>>32) | 1},
 	}
+	for i := range b.undo {
+		b.undo[i] = inverseOf(b.keys[i+1])
+	}
+	return b
+}
+
+// inverseOf returns what undoes a multiplication by an odd key: Newton's
+// iteration, from three bits that are right to 6, 12, 24.
+func inverseOf(odd uint32) uint32 {
+	x := odd
+	for range 3 {
+		x *= 2 - odd*x
+	}
+	return x
 }
 
 // bidTimes returns when a member of weight 1 would make its bids: the r-th
 // earliest of S exponential times comes, on average, after 1/S + 1/(S−1) + …
 // (Rényi 1953). The unit is 2⁻⁴⁰.
-func bidTimes() []uint64 {
-	times := make([]uint64, slots+1)
+var bidTimes = sync.OnceValue(func() *[slots + 1]uint64 {
+	times := new([slots + 1]uint64)
 	for r := range uint64(slots) {
 		times[r+1] = times[r] + (1<<40)/(slots-r)
 	}
 	return times
-}
+})
 
 // next returns the next bid. There is none once rank is the number of slots.
 func (b *bidder) next() bid {
 	r := b.rank
 	b.rank++
-	at := b.times[r] + (b.times[r+1]-b.times[r])*b.jitter>>16
+	return bid{time: b.timeOf(r), member: b.member, slot: b.permute(r)}
+}
+
+// timeOf returns when it makes the bid of a rank.
+func (b *bidder) timeOf(r uint32) uint64 {
+	at := b.times[r] + (b.times[r+1]-b.times[r])*uint64(b.jitter)>>16
 	time, _ := bits.Mul64(at<<20, b.inverse) // divides by the weight: 2⁻⁶⁰ is the unit
-	return bid{time: time, member: b.member, slot: b.permute(r)}
+	return time
+}
+
+// notBefore returns a time that timeOf is not before, and needs no memory for it:
+// the r-th of S exponential times is r/S or more.
+func (b *bidder) notBefore(r uint32) uint64 {
+	time, _ := bits.Mul64(uint64(r)<<(60-slotBits), b.inverse)
+	return time
+}
+
+// bidFor returns its bid for a slot.
+func (b *bidder) bidFor(slot uint32) bid {
+	return bid{time: b.timeOf(b.rankOf(slot)), member: b.member, slot: slot}
+}
+
+// rankOf returns the rank of its bid for a slot: it undoes permute.
+func (b *bidder) rankOf(slot uint32) uint32 {
+	const mask, half = slots - 1, (slotBits + 1) / 2
+	x := slot * b.undo[2] & mask
+	x ^= x >> half
+	x = x * b.undo[1] & mask
+	x ^= x >> half
+	return (x*b.undo[0] ^ b.keys[0]) & mask
 }
 
 // permute maps ranks to slots, one to one: odd multiples and folded halves can

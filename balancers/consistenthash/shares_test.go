@@ -91,7 +91,7 @@ func TestTable_SharesOfAFewSlots(t *testing.T) {
 			require.LessOrEqualf(t, bids, 8*slots, "%d backends", n)
 		}
 		share := float64(slots) / float64(n)
-		got := &table{packed[uint32](a.won), a.limits}
+		got := a.table()
 		require.LessOrEqual(t, slices.Max(sharesOf(got, members)), wholeSlots(share)+1e-9)
 	}
 }

@@ -31,9 +31,10 @@ type site struct {
 	rebuilds int // asked for
 }
 
-// begin is when a build began, and of what.
+// begin is when a build began, of what, and out of what.
 type begin struct {
 	at      time.Time
+	former  *membership
 	members []member
 }
 
@@ -42,8 +43,8 @@ func newSite(t *testing.T) *site {
 	s := &site{takes: 10 * time.Millisecond, built: make(map[*table][]member)}
 	s.ctx, s.close = context.WithCancel(t.Context())
 	s.rebuild = func() { s.serve(len(s.backends())) }
-	s.build = func(ctx context.Context, members []member) *table {
-		if s.began(members) > 1 {
+	s.build = func(ctx context.Context, former *membership, members []member) *table {
+		if s.began(former, members) > 1 {
 			s.pass(s.takes)
 		}
 		if ctx.Err() != nil {
@@ -59,10 +60,10 @@ func newSite(t *testing.T) *site {
 }
 
 // began takes note of a build and returns how many there have been.
-func (s *site) began(members []member) int {
+func (s *site) began(former *membership, members []member) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begun = append(s.begun, begin{time.Now(), members})
+	s.begun = append(s.begun, begin{time.Now(), former, members})
 	return len(s.begun)
 }
 

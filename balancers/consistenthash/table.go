@@ -3,6 +3,7 @@ package consistenthash
 import (
 	"context"
 	"math/bits"
+	"slices"
 )
 
 // Keys belong to slots by the upper bits of their hash. The number of slots is
@@ -25,6 +26,10 @@ type member struct {
 type table struct {
 	choices choices
 	limits  []limit // of each member
+
+	// What the next update has to know besides.
+	room    []int64 // that each member has left
+	refused []bid   // see auction
 }
 
 // limit is the one slot, if any, of which a member has only a part, in units.
@@ -63,14 +68,21 @@ func newTable(ctx context.Context, members []member) *table {
 		}
 		a.advance()
 	}
-	switch n := len(members); {
+	return a.table()
+}
+
+// table returns what came of the auction.
+func (a *auction) table() *table {
+	t := &table{limits: a.limits, room: a.room, refused: slices.Clip(a.refused)}
+	switch n := len(a.room); {
 	case n <= 1<<8:
-		return &table{pack[uint8](a.won), a.limits}
+		t.choices = pack[uint8](a.won)
 	case n <= 1<<16:
-		return &table{pack[uint16](a.won), a.limits}
+		t.choices = pack[uint16](a.won)
 	default:
-		return &table{packed[uint32](a.won), a.limits}
+		t.choices = packed[uint32](a.won)
 	}
+	return t
 }
 
 // firstTwo returns the owner of a hash and its next choice.

@@ -12,7 +12,7 @@ import (
 // tables keeps one channel's table up to date. The first one is built at once,
 // later ones in the background while the old one serves.
 type tables struct {
-	build func(context.Context, []member) *table // newTable, but in tests
+	build func(ctx context.Context, former *membership, members []member) *table // updated, but in tests
 
 	mu      sync.Mutex
 	current *membership // nil before the first one
@@ -47,7 +47,7 @@ func (ts *tables) serving(s balancers.Snapshot) (*table, []balancers.Backend) {
 	switch {
 	case ts.current == nil:
 		ts.current = membershipOf(s.Members)
-		ts.current.table = ts.build(context.WithoutCancel(s.Context), ts.current.members)
+		ts.current.table = ts.build(context.WithoutCancel(s.Context), nil, ts.current.members)
 		return ts.current.table, s.Members
 	case ts.current.is(s.Members):
 		ts.wanted = nil
@@ -76,12 +76,12 @@ func (ts *tables) work(ctx context.Context, rebuild func()) {
 			return
 		case <-ts.pause.C:
 		}
-		wanted := ts.next()
+		current, wanted := ts.next()
 		if wanted == nil {
 			return
 		}
 		start := time.Now()
-		built := ts.build(ctx, wanted.members)
+		built := ts.build(ctx, current, wanted.members)
 		if built == nil {
 			return
 		}
@@ -90,11 +90,11 @@ func (ts *tables) work(ctx context.Context, rebuild func()) {
 	}
 }
 
-func (ts *tables) next() *membership {
+func (ts *tables) next() (current, wanted *membership) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	ts.working = ts.wanted != nil
-	return ts.wanted
+	return ts.current, ts.wanted
 }
 
 // finish begins the pause after a table and lets it serve. If yet another list

@@ -60,6 +60,24 @@ func TestTables_ABurstOfChangesBuildsOnce(t *testing.T) {
 	})
 }
 
+// Each table is made out of the one that serves.
+func TestTables_AreUpdated(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, s *site) {
+		for n := 10; n < 13; n++ {
+			s.list(fleet(n, 1))
+			Pass(Ages)
+		}
+		builds := s.builds()
+		require.Len(t, builds, 3)
+		require.Nil(t, builds[0].former)
+		for i, b := range builds[1:] {
+			require.Equal(t, fleet(10+i, 1), b.former.members)
+			require.Equal(t, b.former.members, s.built[b.former.table])
+		}
+	})
+}
+
 // Where the list changes without end each table is late when it is built. It
 // serves all the same, though of a fleet where some leave and come back it lacks
 // some; and tables are built a fifth of the time, no more.
@@ -260,7 +278,7 @@ func FuzzTables_History(f *testing.F) {
 			ctx, closeChannel := context.WithCancel(t.Context())
 			defer closeChannel()
 			rebuild := make(chan struct{}, 10)
-			ts, members := &tables{build: newTable}, fleet(5, 1, 2)
+			ts, members := &tables{build: updated}, fleet(5, 1, 2)
 			list := func() *table {
 				serving, _ := ts.serving(balancers.Snapshot{Members: backendsOf(members), Context: ctx, Rebuild: func() { rebuild <- struct{}{} }})
 				return serving
