@@ -1,15 +1,12 @@
 package etcdregistry
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
@@ -35,6 +32,13 @@ type fakeStore struct {
 	absent   []string // a line for each time a key went
 	calls    map[string]int
 	revision int64
+	watchers map[*fakeWatcher]bool
+	streams  []string // of the watches, as they were made
+}
+
+type fakeWatcher struct {
+	key       string
+	responses chan clientv3.WatchResponse
 }
 
 type fakeKey struct {
@@ -53,6 +57,7 @@ func (s *fakeStore) begin(ctx context.Context, call string) error {
 	s.mu.Lock()
 	if s.calls == nil {
 		s.calls, s.keys, s.leases = map[string]int{}, map[string]fakeKey{}, map[clientv3.LeaseID]*fakeLease{}
+		s.watchers = map[*fakeWatcher]bool{}
 	}
 	s.calls[call]++
 	fault := s.fault
@@ -87,13 +92,13 @@ func (s *fakeStore) keepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan 
 	lease := s.leases[id]
 	lease.silence = cancel
 	lease.renewals = make(chan *clientv3.LeaseKeepAliveResponse, 16)
-	go s.renew(ctx, id, lease, max(testTTL, s.raiseTTL))
+	go s.renewAlways(ctx, id, lease, max(testTTL, s.raiseTTL))
 	return lease.renewals, nil
 }
 
-// renew does what etcd's client does: it asks every TTL/3, and gives up when
+// renewAlways does what etcd's client does: it asks every TTL/3, and gives up when
 // the lease is gone or a whole TTL has passed without an answer.
-func (s *fakeStore) renew(ctx context.Context, id clientv3.LeaseID, lease *fakeLease, ttl time.Duration) {
+func (s *fakeStore) renewAlways(ctx context.Context, id clientv3.LeaseID, lease *fakeLease, ttl time.Duration) {
 	defer close(lease.renewals)
 	for answered := time.Now(); ctx.Err() == nil && time.Since(answered) < ttl; {
 		next := time.After(ttl / 3)
@@ -112,6 +117,16 @@ func (s *fakeStore) renew(ctx context.Context, id clientv3.LeaseID, lease *fakeL
 		case <-next:
 		}
 	}
+}
+
+func (s *fakeStore) renew(ctx context.Context, id clientv3.LeaseID) error {
+	if err := s.begin(ctx, "renewOnce"); err != nil {
+		return err
+	}
+	if !s.extend(id, max(testTTL, s.raiseTTL)) {
+		return rpctypes.ErrLeaseNotFound
+	}
+	return nil
 }
 
 func (s *fakeStore) extend(id clientv3.LeaseID, ttl time.Duration) bool {
@@ -152,6 +167,43 @@ func (s *fakeStore) deleteLocked(key string) {
 	s.revision++
 	s.absent = append(s.absent, key+" went with the value "+s.keys[key].value)
 	delete(s.keys, key)
+	s.tellLocked(clientv3.EventTypeDelete, key, fakeKey{revision: s.revision})
+}
+
+func (s *fakeStore) tellLocked(kind mvccpb.Event_EventType, key string, at fakeKey) {
+	for w := range s.watchers {
+		if w.key == key {
+			kv := &mvccpb.KeyValue{Key: []byte(key), Value: []byte(at.value), Lease: int64(at.lease), ModRevision: at.revision}
+			w.responses <- clientv3.WatchResponse{Events: []*clientv3.Event{{Type: kind, Kv: kv}}}
+		}
+	}
+}
+
+func (s *fakeStore) watch(ctx context.Context, key, stream string) clientv3.WatchChan {
+	w := &fakeWatcher{key: key, responses: make(chan clientv3.WatchResponse, 1024)}
+	err := s.begin(ctx, "watch")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams = append(s.streams, stream)
+	if err != nil {
+		w.responses <- clientv3.WatchResponse{Canceled: true}
+		close(w.responses)
+		return w.responses
+	}
+	w.responses <- clientv3.WatchResponse{Created: true}
+	s.watchers[w] = true
+	context.AfterFunc(ctx, func() { s.endWatch(w) })
+	return w.responses
+}
+
+// endWatch closes a watch as etcd's client does, without a word.
+func (s *fakeStore) endWatch(w *fakeWatcher) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watchers[w] {
+		delete(s.watchers, w)
+		close(w.responses)
+	}
 }
 
 func (s *fakeStore) holder(ctx context.Context, key string) (holder, error) {
@@ -159,7 +211,20 @@ func (s *fakeStore) holder(ctx context.Context, key string) (holder, error) {
 		return holder{}, err
 	}
 	at := s.key(key)
-	return holder{lease: at.lease, revision: at.revision}, nil
+	return holder{lease: at.lease, revision: at.revision, value: []byte(at.value)}, nil
+}
+
+func (s *fakeStore) remove(ctx context.Context, key string, revision int64) (bool, error) {
+	if err := s.begin(ctx, "remove"); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keys[key].revision != revision {
+		return false, nil
+	}
+	s.deleteLocked(key)
+	return true, nil
 }
 
 func (s *fakeStore) swap(ctx context.Context, key, value string, id clientv3.LeaseID, revision int64) (int64, error) {
@@ -180,6 +245,7 @@ func (s *fakeStore) swap(ctx context.Context, key, value string, id clientv3.Lea
 func (s *fakeStore) putLocked(key, value string, id clientv3.LeaseID) int64 {
 	s.revision++
 	s.keys[key] = fakeKey{value: value, lease: id, revision: s.revision}
+	s.tellLocked(clientv3.EventTypePut, key, s.keys[key])
 	return s.revision
 }
 
@@ -236,87 +302,4 @@ func (s *fakeStore) gaps() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.absent
-}
-
-// down fails every call at once, as a refused connection does.
-func down(err error) func(context.Context, string) error {
-	return func(context.Context, string) error { return err }
-}
-
-// failing fails the named calls.
-func failing(err error, calls ...string) func(context.Context, string) error {
-	return func(_ context.Context, call string) error {
-		for _, c := range calls {
-			if c == call {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
-// hanging lets every call wait for the end of its context.
-func hanging(ctx context.Context, call string) error {
-	if call == "reconnect" {
-		return nil
-	}
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-// logBuffer is a log that goroutines can write to while a test reads it.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) lines() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var lines []string
-	for line := range bytes.Lines(b.text.Bytes()) {
-		lines = append(lines, string(line))
-	}
-	return lines
-}
-
-// pass lets the time of the bubble pass, and what is due then happen.
-func pass(d time.Duration) {
-	time.Sleep(d) //nolint:forbidigo // the bubble's clock
-	synctest.Wait()
-}
-
-func quiet() []Option {
-	return []Option{WithTTL(testTTL), WithLogger(slog.New(slog.DiscardHandler))}
-}
-
-// mustRegister registers testAddr until the end of the test.
-func mustRegister(t *testing.T, s *fakeStore, inst Instance, opts ...Option) *Registration {
-	t.Helper()
-	inst.Addr = testAddr
-	r, err := register(t.Context(), s, testService, inst, append(quiet(), opts...))
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		s.setFault(nil)
-		_ = r.Close(context.Background()) // those who test Close look at its error
-	})
-	return r
-}
-
-func mustClose(t *testing.T, r *Registration) {
-	t.Helper()
-	require.NoError(t, r.Close(t.Context()))
-}
-
-func mustDecode(t *testing.T, text string) Instance {
-	t.Helper()
-	inst, err := Decode(testKey, []byte(text))
-	require.NoError(t, err)
-	return inst
 }

@@ -22,6 +22,10 @@ const (
 	weightField   = "weight"
 	zoneField     = "zone"
 	drainingField = "draining"
+	// Who wrote the value, see owner. Not for the readers of the list: a server that
+	// restarts is the same instance.
+	ownerField   = "steelyard.owner"
+	startedField = "steelyard.started"
 )
 
 // Instance is one server of a service: Instance{Addr: "10.0.0.7:8080"} is complete.
@@ -52,17 +56,18 @@ type value struct {
 // Encode returns the value that stands for inst in etcd. A Weight of 0 is left out,
 // because in etcd the weight 0 means draining. Encode fails for what [Decode] would
 // not give back as it was: a bad address, a weight above [attrs.MaxWeight], text
-// that is not UTF-8, a label with the name of a field ("weight", "zone",
-// "draining"), and a result above [MaxValueSize].
+// that is not UTF-8, a label with the name of a field ("weight", "zone", "draining",
+// "steelyard.owner", "steelyard.started"), and a result above [MaxValueSize].
 func Encode(inst Instance) (string, error) {
-	encoded, err := encode(inst)
+	encoded, err := encode(inst, owner{})
 	if err != nil {
 		return "", fmt.Errorf("etcdregistry: %w", err)
 	}
 	return encoded, nil
 }
 
-func encode(inst Instance) (string, error) {
+// encode leaves out the owner if it has no id.
+func encode(inst Instance, by owner) (string, error) {
 	if err := checkAddr(inst.Addr); err != nil {
 		return "", err
 	}
@@ -70,13 +75,13 @@ func encode(inst Instance) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false) // as short and as readable as etcdctl can show it
-	if err := encoder.Encode(value{Addr: inst.Addr, Metadata: metadata}); err != nil {
+	if by.id != "" {
+		metadata[ownerField], metadata[startedField] = by.id, by.started.Format(startedLayout)
+	}
+	encoded, err := compactJSON(value{Addr: inst.Addr, Metadata: metadata})
+	if err != nil {
 		return "", err
 	}
-	encoded := strings.TrimSuffix(out.String(), "\n")
 	if len(encoded) > MaxValueSize {
 		return "", fmt.Errorf("the value has %d bytes, want at most %d: use fewer or shorter labels",
 			len(encoded), MaxValueSize)
@@ -96,6 +101,8 @@ func encodeAttrs(a attrs.Attrs) (map[string]any, error) {
 		switch text := a.Labels[name]; {
 		case name == weightField, name == zoneField, name == drainingField:
 			return nil, fmt.Errorf("label %q is reserved: set the field of attrs.Attrs instead", name)
+		case name == ownerField, name == startedField:
+			return nil, fmt.Errorf("label %q is reserved: it says which registration wrote the value", name)
 		case !utf8.ValidString(name) || !utf8.ValidString(text):
 			return nil, fmt.Errorf("label %s: %s is not UTF-8", cut(name), cut(text))
 		default:
@@ -118,8 +125,9 @@ func encodeAttrs(a attrs.Attrs) (map[string]any, error) {
 // The weight may be a number or a numeric string; 0 means draining. The drain mark
 // may be a boolean or one of the strings "true" and "false". Metadata that is
 // absent, null or no object says nothing, and neither does a field that is null.
-// Every other field becomes a label: strings as they are, anything else as its
-// compact JSON text.
+// "steelyard.owner" and "steelyard.started" are skipped, whatever they hold. Every
+// other field becomes a label: strings as they are, anything else as its compact JSON
+// text.
 //
 // Values are not trusted. Decode refuses one above [MaxValueSize], bad JSON, an Op
 // other than 0, an address that cannot be dialled (empty, without a port, an
@@ -148,6 +156,9 @@ func decode(raw []byte) (Instance, error) {
 		return Instance{Addr: addr}, nil
 	}
 
+	if inst, ok := decodePlain(raw); ok {
+		return inst, nil
+	}
 	var metadata json.RawMessage
 	update := value{Metadata: &metadata}
 	if err := json.Unmarshal(raw, &update); err != nil {
@@ -176,14 +187,14 @@ func decodeAttrs(metadata json.RawMessage) (attrs.Attrs, error) {
 		if string(text) == "null" {
 			continue
 		}
-		if err := decodeField(&a, name, text); err != nil {
+		if err := decodeField(&a, name, string(text)); err != nil {
 			return attrs.Attrs{}, err
 		}
 	}
 	return a, nil
 }
 
-func decodeField(a *attrs.Attrs, name string, text json.RawMessage) error {
+func decodeField(a *attrs.Attrs, name, text string) error {
 	switch name {
 	case weightField:
 		weight, err := decodeWeight(text)
@@ -193,29 +204,43 @@ func decodeField(a *attrs.Attrs, name string, text json.RawMessage) error {
 		a.Weight = weight
 		a.Draining = a.Draining || weight == 0
 	case zoneField:
-		if err := json.Unmarshal(text, &a.Zone); err != nil {
-			return fmt.Errorf("zone: got %s, want a string", cut(string(text)))
+		zone, err := decodeText(text)
+		if err != nil {
+			return fmt.Errorf("zone: got %s, want a string", cut(text))
 		}
+		a.Zone = zone
 	case drainingField:
-		switch strings.Trim(string(text), `"`) {
+		switch strings.Trim(text, `"`) {
 		case "true":
 			a.Draining = true
 		case "false":
 		default:
-			return fmt.Errorf("draining: got %s, want true or false", cut(string(text)))
+			return fmt.Errorf("draining: got %s, want true or false", cut(text))
 		}
+	case ownerField, startedField:
 	default:
 		if a.Labels == nil {
 			a.Labels = make(map[string]string)
 		}
-		a.Labels[name] = labelText(text)
+		a.Labels[strings.Clone(name)] = labelText(text) // the name may be a part of the whole value
 	}
 	return nil
 }
 
-func decodeWeight(text json.RawMessage) (uint32, error) {
+func decodeText(text string) (s string, err error) {
+	if s, ok := plainText(text); ok {
+		return s, nil
+	}
+	err = json.Unmarshal([]byte(text), &s)
+	return s, err
+}
+
+func decodeWeight(text string) (uint32, error) {
+	if weight, err := strconv.ParseUint(text, 10, 32); err == nil && isWhole(text) && weight <= attrs.MaxWeight {
+		return uint32(weight), nil
+	}
 	var number json.Number // takes a number and a string that holds one
-	err := json.Unmarshal(text, &number)
+	err := json.Unmarshal([]byte(text), &number)
 	if err == nil {
 		var weight float64 // 5.0 and 1e3 are whole numbers too
 		weight, err = number.Float64()
@@ -223,43 +248,18 @@ func decodeWeight(text json.RawMessage) (uint32, error) {
 			return uint32(weight), nil
 		}
 	}
-	return 0, fmt.Errorf("weight: got %s, want a whole number from 0 to %d", cut(string(text)), attrs.MaxWeight)
+	return 0, fmt.Errorf("weight: got %s, want a whole number from 0 to %d", cut(text), attrs.MaxWeight)
 }
 
 // labelText returns a string as it is and anything else as compact JSON.
-func labelText(text json.RawMessage) string {
-	var label string
-	if json.Unmarshal(text, &label) == nil {
+func labelText(text string) string {
+	if label, err := decodeText(text); err == nil {
 		return label
 	}
 	var compact bytes.Buffer
-	if err := json.Compact(&compact, text); err != nil {
+	if err := json.Compact(&compact, []byte(text)); err != nil {
 		return "" // cannot be: text came out of valid JSON
 	}
 	// Unlike Unmarshal, Compact lets bytes through that are not UTF-8.
 	return strings.ToValidUTF8(compact.String(), string(utf8.RuneError))
-}
-
-// badJSON does not wrap err: its text can be as long as the value.
-func badJSON(what string, raw []byte, err error) error {
-	reason := strings.TrimPrefix(err.Error(), "json: ")
-	if len(reason) > maxShown {
-		reason = cut(reason)
-	}
-	return fmt.Errorf("%s %s is bad JSON: %s", what, cut(string(raw)), reason)
-}
-
-const (
-	maxShown    = 80  // bytes of a foreign text in a message
-	maxShownKey = 200 // keys may be longer: people search for them
-)
-
-// cut quotes s for a message, on one line and not longer than maxShown.
-func cut(s string) string { return cutTo(s, maxShown) }
-
-func cutTo(s string, limit int) string {
-	if len(s) <= limit {
-		return strconv.Quote(s)
-	}
-	return strconv.Quote(strings.ToValidUTF8(s[:limit], "")) + "..."
 }

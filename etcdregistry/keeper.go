@@ -2,18 +2,25 @@ package etcdregistry
 
 import (
 	"context"
-	"log/slog"
-	"math/rand/v2"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 const (
-	// attemptLimit bounds one attempt to bring etcd to what is wished for: a
-	// member that hangs must not hold the loop. What an attempt achieved, a lease
-	// for one, is kept for the next.
-	attemptLimit = 5 * time.Second
+	// attemptLimit bounds one attempt to bring etcd to what is wished for, or TTL/4
+	// where that is less: a member that hangs must not hold the loop until the lease
+	// has ended, for the next attempt goes to another member. What an attempt
+	// achieved, a lease for one, is kept for the next.
+	attemptLimit      = 5 * time.Second
+	leastAttemptLimit = time.Second
+	// attemptWidth bounds the keys that an attempt works on at once.
+	attemptWidth = 16
 	// reconnectEvery bounds the time that passes between the return of etcd and
 	// that of the connection. Left alone, the client pauses up to 120 s between
 	// attempts.
@@ -25,168 +32,177 @@ const (
 	mostPause  = 5 * time.Second
 	// spreadPause is the ceiling before a lost lease is replaced. Many leases tend
 	// to get lost at once.
-	spreadPause = 500 * time.Millisecond
-	// logEvery bounds how often trouble that lasts is logged.
-	logEvery = 30 * time.Second
+	spreadPause = time.Second
+	// repairEvery bounds how often a key is put back that others keep taking away.
+	repairEvery = time.Second
+	// yieldFor is how long a key is left to a newer owner without a look.
+	yieldFor = 30 * time.Second
 	// closeLimit bounds Close. The draining must leave some of it for the removal.
 	closeLimit = 3 * time.Second
 	drainLimit = 2 * time.Second
 )
 
-// state is what a registration is at, for the log.
-type state string
-
-const (
-	registering   state = "registering"   // the key never stood yet
-	registered    state = "registered"    // the key stands
-	suspect       state = "suspect"       // there is a lease, but etcd does not answer or the key is another's
-	reregistering state = "reregistering" // the lease or the key was lost
-	draining      state = "draining"      // marked as draining, the key goes soon
-	closed        state = "closed"        // the key is gone
-)
-
-// keeper holds one key in etcd. Its loop is the only one that talks to etcd for a
-// registration, so that Update, repairs and Close never cross each other.
+// keeper holds the keys of a process in etcd, under one lease. Its loop is the only
+// one that writes, so that updates, repairs and removals never cross each other.
 //
-// There is one mechanism: attempt, which compares etcd with the wish and mends the
-// difference. It runs at the start, when the wish changes, when a keep-alive ends,
-// after a pause when it failed, and every TTL/2 when it did not.
+// There is one mechanism: attempt, which compares etcd with the wishes and mends the
+// difference. It runs when a wish changes, when the watch tells of a key that others
+// changed, when the keep-alive ends or falls silent, after a pause when it failed,
+// and every TTL/2 when it did not.
 type keeper struct {
-	store store
-	key   string
-	wish  *wish
-	options
+	store   store
+	options options
+	stream  string        // of the watches
+	broken  atomic.Int64  // counts the streams that were given up
+	changed chan struct{} // holds one token while the loop has not seen the last change
+	events  chan event
+	// renewedAt is when etcd last said how long the lease lasts, nil without a lease.
+	renewedAt atomic.Pointer[time.Time]
+
+	mu     sync.Mutex
+	keys   map[string]*key
+	past   Stats         // of the keys that are gone
+	closed bool          // no key is added any more
+	done   chan struct{} // closed when the loop has ended
 
 	// What follows belongs to the loop.
-	lease   lease              // zero while there is none
-	silence *time.Timer        // fires after TTL/2 without a renewal
-	stale   []clientv3.LeaseID // replaced leases that may still be alive; the key may be under one
-	stands  bool               // the key was put once
-	written int                // the version of the wish put last
-
-	state    state
-	logged   time.Time // when the state was logged last
-	failures int       // since etcd last renewed our lease
-	revision int64     // of the last put
+	lease     lease              // zero while there is none
+	stale     []clientv3.LeaseID // replaced leases that may still be alive; keys may be under them
+	silence   *time.Timer        // fires after TTL/2 without a renewal
+	notBefore time.Time          // no attempt until then
+	auditAt   time.Time          // when to look at all keys again
+	failures  int                // since etcd last renewed our lease
+	journal   journal
+	watches   sync.WaitGroup
 }
 
-// run holds the key until ctx ends.
+func newKeeper(store store, o options) *keeper {
+	return &keeper{
+		store: store, options: o, stream: newOwner(time.Now()).id,
+		changed: make(chan struct{}, 1), events: make(chan event),
+		done: make(chan struct{}), keys: make(map[string]*key), journal: journal{logger: o.logger},
+	}
+}
+
+// wake starts an attempt.
+func (k *keeper) wake() {
+	select {
+	case k.changed <- struct{}{}:
+	default:
+	}
+}
+
+// add takes a key into care.
+func (k *keeper) add(key *key) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.closed:
+		return errors.New("the registrar is closed")
+	case k.keys[key.name] != nil:
+		return errors.New("this registrar holds that key already: Close the other registration first, or give another ID")
+	}
+	key.tally.become(registering)
+	k.keys[key.name] = key
+	k.wake()
+	return nil
+}
+
+// run holds the keys until ctx ends.
 func (k *keeper) run(ctx context.Context) {
-	next, silence := time.NewTimer(0), time.NewTimer(0)
+	defer close(k.done)
+	next := time.NewTimer(0)
+	k.silence = time.NewTimer(time.Hour)
 	defer next.Stop()
-	defer silence.Stop()
-	next.Stop() // the first wish starts the first attempt
-	silence.Stop()
-	k.silence = silence
+	defer k.silence.Stop()
+	k.silence.Stop()
+	defer k.watches.Wait()
+	k.watches.Go(func() { k.reconnectWhileDown(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case _, ok := <-k.lease.renewals: // never, while there is no lease
-			if ok {
-				k.renewed()
-				k.failures = 0
+			if !ok {
+				k.dropLease("its keep-alive ended")
+				break
+			}
+			k.failures = 0
+			if !k.renewed() {
 				continue
 			}
-			k.dropLease("its keep-alive ended")
-			next.Reset(k.pause(spreadPause))
 		case <-k.silence.C:
-			next.Reset(k.attempt(ctx))
-		case <-k.wish.changed:
-			next.Reset(k.attempt(ctx))
+			k.fallSilent()
+		case e := <-k.events:
+			if !k.noteEvent(e) {
+				continue
+			}
+		case <-k.changed:
 		case <-next.C:
-			next.Reset(k.attempt(ctx))
 		}
+		next.Reset(k.attempt(ctx))
+		k.journal.flush(k.lease.id)
 	}
 }
 
 // attempt brings etcd to what is wished for and returns when to look again.
 func (k *keeper) attempt(ctx context.Context) time.Duration {
-	value, version := k.wish.get()
-	attemptCtx, cancel := context.WithTimeout(ctx, attemptLimit)
+	if wait := time.Until(k.notBefore); wait > 0 {
+		return wait
+	}
+	due := k.dueKeys()
+	attemptCtx, cancel := context.WithTimeout(ctx, min(attemptLimit, max(leastAttemptLimit, k.options.ttl/4)))
 	defer cancel()
-	err := k.reconcile(attemptCtx, value, version)
-	switch {
-	case err == nil:
-		k.wish.settle(version, nil)
-		if silence := time.Since(k.lease.renewed); silence >= k.lease.ttl/2 {
-			k.become(suspect, "no keep-alive answer for "+silence.Round(time.Millisecond).String())
-		} else {
-			k.become(registered, "")
-		}
-		return k.untilAudit()
-	case ctx.Err() != nil: // not etcd's fault: the registration closes
+	var noLease error
+	if slices.ContainsFunc(due, func(key *key) bool { return !key.wish.desireNow().gone }) {
+		noLease = k.ensureLease(attemptCtx)
+	}
+	errs := k.reconcile(attemptCtx, due, noLease)
+	if ctx.Err() != nil { // not etcd's fault: the registrar closes
 		return 0
 	}
-
-	k.wish.failed(err)
-	switch {
-	case !k.stands:
-		k.become(registering, err.Error())
-	case k.lease.id == 0:
-		k.become(reregistering, err.Error())
-	default:
-		k.become(suspect, err.Error())
+	if slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, rpctypes.ErrLeaseNotFound) }) {
+		k.dropLease("etcd does not know it") // and all is looked at again
+		return time.Until(k.notBefore)
 	}
-	if isVerdict(err) {
-		k.wish.settle(version, err)
-	}
-	if isForeign(err) {
-		return k.untilAudit()
-	}
-	return k.pause(leastPause)
-}
-
-// untilAudit returns when to look after the key again: at most TTL/2, and not for
-// all registrations of a process at once.
-func (k *keeper) untilAudit() time.Duration {
-	most := k.lease.ttl / 2
-	return most - rand.N(most/5)
-}
-
-// pause returns how long to wait after a failure: full jitter below a ceiling that
-// doubles with each failure until a lease has been renewed.
-func (k *keeper) pause(ceiling time.Duration) time.Duration {
-	for range k.failures {
-		if ceiling >= mostPause {
-			break
-		}
-		ceiling *= 2
-	}
-	k.failures++
-	return rand.N(min(ceiling, mostPause))
-}
-
-// become notes and logs a new state. A state that lasts is logged again at most
-// every logEvery, and only with a cause.
-func (k *keeper) become(next state, cause string) {
-	if next == k.state && (cause == "" || time.Since(k.logged) < logEvery) {
-		return
-	}
-	k.state, k.logged = next, time.Now()
-	level, fields := slog.LevelInfo, []slog.Attr{
-		slog.String("state", string(next)), slog.String("key", k.key), slog.Int64("revision", k.revision),
-	}
-	if k.lease.id != 0 {
-		fields = append(fields, leaseField(k.lease.id))
-	}
-	if cause != "" {
-		level, fields = slog.LevelWarn, append(fields, slog.String("cause", cause))
-	}
-	k.logger.LogAttrs(context.Background(), level, "etcd registration", fields...)
-}
-
-// reconnectWhileDown ends with ctx. It is not part of the loop because a call to
-// etcd that waits for a connection holds the loop.
-func (k *keeper) reconnectWhileDown(ctx context.Context) {
-	tick := time.NewTicker(reconnectEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			k.store.reconnect()
+	pause := k.schedule(ctx, due, errs)
+	k.releaseLeases(attemptCtx)
+	for i, key := range due {
+		if errs[i] == nil || isVerdict(errs[i]) {
+			key.wish.settle(key.seen, errs[i])
 		}
 	}
+	if noLease != nil {
+		k.notBefore = time.Now().Add(pause)
+	}
+	return k.untilNext()
+}
+
+// reconcile works on the keys, several at once. After a failure it asks etcd no more:
+// in an outage a thousand keys cost no more calls than a few.
+func (k *keeper) reconcile(ctx context.Context, due []*key, noLease error) []error {
+	errs := make([]error, len(due))
+	leases := tenure{current: k.lease.id, stale: k.stale}
+	slots := make(chan struct{}, attemptWidth)
+	var outage atomic.Pointer[error]
+	if noLease != nil {
+		outage.Store(&noLease)
+	}
+	var working sync.WaitGroup
+	for i, key := range due {
+		slots <- struct{}{}
+		working.Go(func() {
+			defer func() { <-slots }()
+			if failed := outage.Load(); failed != nil {
+				errs[i] = *failed
+				return
+			}
+			errs[i] = key.reconcile(ctx, k.store, leases)
+			if err := errs[i]; err != nil && !isVerdict(err) {
+				outage.Store(&err)
+			}
+		})
+	}
+	working.Wait()
+	return errs
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -209,7 +210,7 @@ func TestKeeper_TakesTheKeyUpOnceItIsFree(t *testing.T) {
 		successor := mustRegister(t, &s, Instance{})
 		require.Error(t, old.Update(t.Context(), attrs.Attrs{Weight: 3}))
 		mustClose(t, successor)
-		pass(testTTL / 2)
+		pass(yieldFor)
 		require.EqualValues(t, 3, mustDecode(t, s.key(testKey).value).Weight)
 	})
 }
@@ -230,6 +231,7 @@ func TestKeeper_LogsCauseAndRevisionButNoStorm(t *testing.T) {
 		var s fakeStore
 		var log logBuffer
 		r := mustRegister(t, &s, Instance{}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		synctest.Wait()
 		s.setFault(down(errRefused))
 		s.silence(s.key(testKey).lease)
 		pass(10 * time.Minute)
@@ -254,7 +256,7 @@ func TestKeeper_SilenceOfTheKeepAliveIsSuspect(t *testing.T) {
 		var s fakeStore
 		var log logBuffer
 		mustRegister(t, &s, Instance{}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		s.setFault(failing(errRefused, "renew"))
+		s.setFault(failing(errRefused, "renew", "renewOnce"))
 		pass(testTTL / 2)
 		lines := log.lines()
 		require.Contains(t, lines[len(lines)-1], `msg="etcd registration" state=suspect`)
@@ -266,8 +268,75 @@ func TestKeeper_SilenceOfTheKeepAliveIsSuspect(t *testing.T) {
 	})
 }
 
+// The stream of the keep-alive hangs at a member, the others answer: neither lease
+// nor key is lost.
+func TestKeeper_SilentKeepAliveIsRenewedByOtherMeans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		r := mustRegister(t, &s, Instance{})
+		s.setFault(failing(errRefused, "renew"))
+		pass(10 * time.Minute)
+		require.Empty(t, s.gaps())
+		require.Equal(t, 1, s.leaseCount())
+		require.Equal(t, "registered", r.Stats().State)
+		require.LessOrEqual(t, s.count("renewOnce"), 2*60*10/10, "at most every TTL/2")
+	})
+}
+
+// Every second of these renewals hangs as well, as at one of two members.
+func TestKeeper_HungMemberLeavesTimeForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		mustRegister(t, &s, Instance{})
+		var asked atomic.Int32
+		s.setFault(func(ctx context.Context, call string) error {
+			if call == "renew" || call == "renewOnce" && asked.Add(1)%2 == 1 {
+				return hanging(ctx, call)
+			}
+			return nil
+		})
+		pass(10 * time.Minute)
+		require.Empty(t, s.gaps())
+	})
+}
+
+func TestKeeper_RenewalEndsTheSuspicionAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := fakeStore{raiseTTL: time.Minute} // renewals at 20s, 40s, ...
+		r := mustRegister(t, &s, Instance{})
+		s.setFault(failing(errRefused, "renew", "renewOnce"))
+		pass(30 * time.Second)
+		require.Equal(t, "suspect", r.Stats().State)
+		s.setFault(nil)
+		pass(10 * time.Second)
+		require.Equal(t, "registered", r.Stats().State)
+	})
+}
+
+// One failure long after an outage is mended as fast as the first ever.
+func TestKeeper_RenewalForgetsTheFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		r := mustRegister(t, &s, Instance{})
+		for range 20 {
+			pass(testTTL)
+			failed := false
+			s.setFault(func(_ context.Context, call string) error {
+				if call == "swap" && !failed {
+					failed = true
+					return errRefused
+				}
+				return nil
+			})
+			begin := time.Now()
+			require.NoError(t, r.Update(t.Context(), attrs.Attrs{Weight: 2}))
+			require.LessOrEqual(t, time.Since(begin), leastPause)
+		}
+	})
+}
+
 func TestIsVerdict(t *testing.T) {
-	verdicts := []error{rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty, foreignError(7)}
+	verdicts := []error{rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty, foreignError{lease: 7}}
 	for _, err := range verdicts {
 		require.True(t, isVerdict(err), "%v", err)
 	}

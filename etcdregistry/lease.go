@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -17,37 +16,32 @@ type lease struct {
 	id       clientv3.LeaseID
 	ttl      time.Duration
 	renewals <-chan *clientv3.LeaseKeepAliveResponse
-	renewed  time.Time // the last answer
 	cancel   context.CancelFunc
 }
 
-// reconcile makes sure of a lease, then of the key under it, and only then ends the
-// leases it replaced: the key moves from one to the next without a gap.
-func (k *keeper) reconcile(ctx context.Context, value string, version int) error {
-	if err := k.ensureLease(ctx); err != nil {
-		return err
-	}
-	if err := k.ensureKey(ctx, value, version); err != nil {
-		if errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			k.dropLease("etcd does not know it")
-		}
-		return err
-	}
-	if len(k.stale) > 0 {
-		// At best: what is not revoked ends by itself, nobody renews it.
-		if err := k.revoke(ctx, k.stale); err != nil {
-			k.logger.Debug("etcd registration: old lease not revoked", "key", k.key, "error", err)
-		}
-		k.stale = nil
+func (k *keeper) ensureLease(ctx context.Context) error {
+	switch {
+	case k.lease.id == 0:
+		return k.takeLease(ctx)
+	case k.silentFor() > 0:
+		return k.renewOnce(ctx)
 	}
 	return nil
 }
 
-func (k *keeper) ensureLease(ctx context.Context) error {
-	if k.lease.id != 0 {
-		return nil
+// renewOnce renews a lease whose keep-alive is silent: its stream may hang at one
+// member while the others answer. There is time for two attempts before the lease ends.
+func (k *keeper) renewOnce(ctx context.Context) error {
+	if err := k.store.renew(ctx, k.lease.id); err != nil {
+		return fmt.Errorf("renew the lease: %w", err)
 	}
-	id, ttl, err := k.store.grant(ctx, k.ttl)
+	k.failures = 0
+	k.renewed()
+	return nil
+}
+
+func (k *keeper) takeLease(ctx context.Context) error {
+	id, ttl, err := k.store.grant(ctx, k.options.ttl)
 	if err != nil {
 		return fmt.Errorf("grant a lease: %w", err)
 	}
@@ -66,85 +60,85 @@ func (k *keeper) ensureLease(ctx context.Context) error {
 	return nil
 }
 
-// renewed notes that etcd has just said how long the lease lasts.
-func (k *keeper) renewed() {
-	k.lease.renewed = time.Now()
+// renewed notes that etcd has just said how long the lease lasts. It tells whether
+// that was overdue; then all keys are looked at.
+func (k *keeper) renewed() (overdue bool) {
+	overdue = k.silentFor() > 0
+	now := time.Now()
+	k.renewedAt.Store(&now)
 	k.silence.Reset(k.lease.ttl / 2)
+	if overdue {
+		k.lookAtAll()
+	}
+	return overdue
 }
 
-// ensureKey puts the key unless it stands as it should. A value that somebody else
-// wrote under our lease is left: that is how an operator overrides a weight. But a
-// key under no lease is put back, it would outlive us.
-func (k *keeper) ensureKey(ctx context.Context, value string, version int) error {
-	const tries = 3 // one is enough unless others write the key at the same moment
-	for range tries {
-		held, err := k.store.holder(ctx, k.key)
-		switch {
-		case err != nil:
-			return fmt.Errorf("read the key: %w", err)
-		case held.lease == k.lease.id && k.written == version:
-			return nil
-		case k.stands && k.isForeign(held.lease):
-			return foreignError(held.lease)
-		case k.stands && held.lease == 0:
-			k.become(reregistering, "the key was gone, or under no lease")
-		}
-		revision, err := k.store.swap(ctx, k.key, value, k.lease.id, held.revision)
-		if err != nil {
-			return fmt.Errorf("put the key: %w", err)
-		}
-		if revision > 0 {
-			k.stands, k.written, k.revision = true, version, revision
-			return nil
+// silentFor returns the time since the last renewal if that is TTL/2 or more, else 0.
+func (k *keeper) silentFor() time.Duration {
+	if last := k.renewedAt.Load(); last != nil && time.Since(*last) >= k.lease.ttl/2 {
+		return time.Since(*last)
+	}
+	return 0
+}
+
+// fallSilent notes that the keep-alive is silent.
+func (k *keeper) fallSilent() {
+	cause := "no keep-alive answer for " + k.silentFor().Round(time.Millisecond).String()
+	for _, key := range k.allKeys() {
+		if key.tally.stateNow() == registered {
+			k.journal.become(key, suspect, cause)
 		}
 	}
-	return errors.New("put the key: others keep changing it")
+	k.lookAtAll()
 }
 
-// isForeign tells whether a lease is another registration's.
-func (k *keeper) isForeign(id clientv3.LeaseID) bool {
-	return id != 0 && id != k.lease.id && !slices.Contains(k.stale, id)
-}
-
-// dropLease stops renewing the lease. It is not revoked yet: while it lasts, so
-// does the key.
+// dropLease stops renewing the lease. It is not revoked yet: while it lasts, so do
+// the keys under it.
 func (k *keeper) dropLease(cause string) {
+	k.letGo()
+	k.notBefore = time.Now().Add(rand.N(spreadPause))
+	for _, key := range k.allKeys() {
+		key.settled, key.due = false, time.Now()
+		key.wish.failed(errors.New("lost the lease: " + cause))
+		key.tally.note(func(s *Stats) { s.LeasesLost++ })
+		k.journal.become(key, reregistering, "lost the lease: "+cause)
+	}
+}
+
+// letGo makes the lease a stale one.
+func (k *keeper) letGo() {
 	k.lease.cancel()
 	k.silence.Stop()
-	k.stale = append(k.stale, k.lease.id)
+	k.renewedAt.Store(nil)
+	k.stale = append([]clientv3.LeaseID{k.lease.id}, k.stale...)
 	k.lease = lease{}
-	k.become(reregistering, "lost the lease: "+cause)
 }
 
-func (k *keeper) revoke(ctx context.Context, leases []clientv3.LeaseID) error {
+// releaseLeases ends the leases that no key can be under any more: first all keys
+// move to the new lease, then the old one is revoked, so that no key is ever away.
+func (k *keeper) releaseLeases(ctx context.Context) {
+	keys := k.allKeys()
+	if len(keys) == 0 && k.lease.id != 0 {
+		k.letGo()
+	}
+	if slices.ContainsFunc(keys, func(key *key) bool { return !key.settled }) {
+		return
+	}
+	if err := k.revokeStale(ctx); err != nil {
+		k.options.logger.Debug("etcd registration: old lease not revoked", "error", err)
+	}
+}
+
+// revokeStale revokes what it can. The rest stays on the list; nobody renews it, so
+// it ends by itself.
+func (k *keeper) revokeStale(ctx context.Context) error {
 	var errs []error
-	for _, id := range leases {
-		if err := k.store.revoke(ctx, id); err != nil {
+	k.stale = slices.DeleteFunc(k.stale, func(id clientv3.LeaseID) bool {
+		err := k.store.revoke(ctx, id)
+		if err != nil {
 			errs = append(errs, err)
 		}
-	}
+		return err == nil
+	})
 	return errors.Join(errs...)
-}
-
-// foreignError says that a key is under a lease that is not ours.
-type foreignError clientv3.LeaseID
-
-func (e foreignError) Error() string {
-	return fmt.Sprintf("another registration holds the key under lease %016x: left alone until it is free", int64(e))
-}
-
-func isForeign(err error) bool {
-	var foreign foreignError
-	return errors.As(err, &foreign)
-}
-
-// isVerdict tells whether waiting is unlikely to help: another registration has the
-// key, or etcd refuses the client.
-func isVerdict(err error) bool {
-	return isForeign(err) || errors.Is(err, rpctypes.ErrPermissionDenied) ||
-		errors.Is(err, rpctypes.ErrAuthFailed) || errors.Is(err, rpctypes.ErrUserEmpty)
-}
-
-func leaseField(id clientv3.LeaseID) slog.Attr {
-	return slog.String("lease", fmt.Sprintf("%016x", int64(id)))
 }

@@ -5,26 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/steelyard-go/steelyard/attrs"
 )
 
-// Registration is an instance that stands in etcd, made by [Register]. Its methods
-// may be called from many goroutines at once.
+// Registration is an instance that stands in etcd, made by [Register] or by a
+// [Registrar]. Its methods may be called from many goroutines at once.
 type Registration struct {
-	inst Instance
-	key  string
-	wish *wish
-
-	stop context.CancelFunc // ends the keeper's loop
-	once sync.Once
-	// leave carries the context of the first Close to the keeper.
-	leave chan context.Context
-	done  chan struct{} // closed when the keeper is gone
-	err   error         // how it went; to be read after done is closed
+	registrar *Registrar
+	only      bool // of its registrar, which goes with it
+	inst      Instance
+	key       *key
+	closing   *closing
 }
 
 // Register puts inst into etcd as an instance of service and keeps it there until
@@ -37,68 +31,37 @@ type Registration struct {
 // registration any more.
 //
 // If the key is there already, it is taken over: a server that restarts on its old
-// address need not wait for the old lease. The error says which argument is wrong
-// and what would be right, or what etcd said last. A Register that failed takes back
-// what it has put, for which it may outlast ctx by up to 3s.
+// address need not wait for the old lease. Afterwards the newer of two owners wins, see
+// the package comment. The error says which argument is wrong and what would be right,
+// or what etcd said last. A Register that failed takes back what it has put, for which
+// it may outlast ctx by up to 3s.
 //
-// A key that somebody deletes, or overwrites under no lease, is put back within
-// TTL/2. A value that somebody writes under its lease (etcdctl put --ignore-lease)
-// stands until the next Update, or until the lease is lost.
+// A key that somebody deletes, or overwrites under no lease, is put back as soon as
+// the watch of the key tells, and within TTL/2 if that fails. A value that somebody
+// writes under its lease (etcdctl put --ignore-lease) stands until the next Update, or
+// until the lease is lost; to overrule an instance for longer, see [SetOverride].
 //
 // The client may be shared and must stay open until Close. A client that should
-// find out about dead connections needs DialKeepAliveTime, 10s or more. A
-// registration costs one read of its key every TTL/2 and one renewal every TTL/3.
+// find out about dead connections needs DialKeepAliveTime, 10s or more. With etcd's
+// namespace package, wrap its KV, Lease and Watcher. A registration costs one watch,
+// one read of its key every TTL/2 and one renewal of its lease every TTL/3; for many in
+// one process, see [Registrar].
 func Register(ctx context.Context, client *clientv3.Client, service string, inst Instance, opts ...Option) (*Registration, error) {
-	if client == nil {
-		return nil, errors.New("etcdregistry: the etcd client is nil")
+	g, err := NewRegistrar(client, opts...)
+	if err != nil {
+		return nil, err
 	}
-	if client.Ctx().Err() != nil {
-		return nil, errors.New("etcdregistry: the etcd client is closed")
-	}
-	return register(ctx, etcd{client}, service, inst, opts)
+	return g.registerOnly(ctx, service, inst)
 }
 
-func register(ctx context.Context, store store, service string, inst Instance, opts []Option) (*Registration, error) {
-	if inst.ID == "" {
-		inst.ID = inst.Addr
-	}
-	options, err := newOptions(opts)
-	if err == nil {
-		err = checkKey(service, inst.ID)
-	}
+// registerOnly makes the registrar's only registration, or closes it.
+func (g *Registrar) registerOnly(ctx context.Context, service string, inst Instance) (*Registration, error) {
+	r, err := g.register(ctx, service, inst, g.keeper.options, true)
 	if err != nil {
-		return nil, fmt.Errorf("etcdregistry: %w", err)
-	}
-	wish := newWish()
-	standing, err := wish.set(inst)
-	if err != nil {
-		return nil, fmt.Errorf("etcdregistry: %w", err)
-	}
-
-	loopCtx, stop := context.WithCancel(context.Background())
-	r := &Registration{
-		inst: inst, key: Key(service, inst.ID), wish: wish,
-		stop: stop, leave: make(chan context.Context, 1), done: make(chan struct{}),
-	}
-	go r.keep(loopCtx, &keeper{store: store, key: r.key, wish: wish, options: options})
-	if err := r.wait(ctx, standing, "not registered"); err != nil {
-		_ = r.Close(ctx) // at best: what it cannot remove ends with the lease
+		_ = g.close(ctx)
 		return nil, err
 	}
 	return r, nil
-}
-
-// keep is the registration's goroutine.
-func (r *Registration) keep(ctx context.Context, k *keeper) {
-	defer close(r.done)
-	var reconnecting sync.WaitGroup
-	reconnecting.Go(func() { k.reconnectWhileDown(ctx) })
-	k.run(ctx)
-	reconnecting.Wait()
-	r.wish.close()
-	if err := k.retire(<-r.leave); err != nil {
-		r.err = fmt.Errorf("etcdregistry: %s: %w", r.key, err)
-	}
 }
 
 // Update replaces the instance's attributes in etcd: weight, zone, labels and drain
@@ -113,9 +76,9 @@ func (r *Registration) keep(ctx context.Context, k *keeper) {
 func (r *Registration) Update(ctx context.Context, a attrs.Attrs) error {
 	inst := r.inst
 	inst.Attrs = a
-	standing, err := r.wish.set(inst)
+	standing, err := r.key.wish.update(inst)
 	if err != nil {
-		return fmt.Errorf("etcdregistry: %s: %w", r.key, err)
+		return r.failed(err)
 	}
 	return r.wait(ctx, standing, "kept, but not written yet")
 }
@@ -128,39 +91,58 @@ func (r *Registration) wait(ctx context.Context, standing *answer, meanwhile str
 		select {
 		case <-standing.done: // at the same moment: the truth is better than the deadline
 		default:
-			return fmt.Errorf("etcdregistry: %s: %s: %w; last error: %s", r.key, meanwhile, ctx.Err(), r.wish.lastTrouble())
+			return r.failed(fmt.Errorf("%s: %w; last error: %s", meanwhile, ctx.Err(), r.key.wish.lastTrouble()))
 		}
 	}
-	if standing.err != nil {
-		return fmt.Errorf("etcdregistry: %s: %w", r.key, standing.err)
+	return r.failed(standing.err)
+}
+
+// failed says of which key an error is. It returns nil for nil.
+func (r *Registration) failed(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("etcdregistry: %s: %w", r.key.name, err)
+}
+
+// healthy hears from the server's health service.
+func (r *Registration) healthy(serving bool) {
+	if r.key.wish.setSick(!serving) {
+		r.registrar.keeper.options.logger.Info("etcd registration: health", "key", r.key.name, "serving", serving)
+	}
+}
+
+// Stats says how the registration fares. It does not block.
+func (r *Registration) Stats() Stats {
+	return r.registrar.keeper.stats(Stats{}, r.key)
 }
 
 // Close takes the instance out of service: it marks the key as draining, waits for
-// the drain delay (see [WithDrainDelay]) and ends the lease, and with it the key,
-// unless another registration has taken the key over. Calls in flight are not its
-// business: stop the gRPC server after it.
+// the drain delay (see [WithDrainDelay]) and deletes the key, unless another owner has
+// taken it over. The last registration takes its lease with it. Calls in flight are not
+// Close's business: stop the gRPC server after it.
 //
-// It takes at most 3s. The end of ctx cuts the draining short, but never skips the
-// removal of the key. An error means that etcd did not confirm the removal; then
-// the key goes when its lease ends. All goroutines have ended when Close returns.
-// Further calls wait for the first and return the same.
+// It takes at most 3s, whatever etcd does. The end of ctx cuts the draining short, but
+// never skips the removal of the key. An error means that etcd did not confirm the
+// removal. Then the key of [Register] goes when its lease ends; that of a [Registrar]
+// is removed as soon as etcd answers, and cannot be registered there again until then.
+// All goroutines of the registration have ended when Close returns; those of a
+// Registrar end with it. Further calls wait for the first and return the same.
 func (r *Registration) Close(ctx context.Context) error {
-	r.once.Do(func() {
-		r.leave <- ctx
-		r.stop()
-	})
-	<-r.done
-	return r.err
+	if r.only {
+		return r.failed(r.registrar.close(ctx))
+	}
+	return r.failed(r.closing.do(func() error { return r.registrar.keeper.retire(ctx, r.key) }))
 }
 
 func checkKey(service, id string) error {
 	switch {
 	case service == "":
 		return errors.New(`the service is empty, want a name such as "payments"`)
-	case strings.HasPrefix(service, "/"), strings.HasSuffix(service, "/"):
-		return fmt.Errorf("service %s: want a name that neither starts nor ends with a slash", cut(service))
+	case strings.HasSuffix(service, "/"):
+		return fmt.Errorf("service %s: want a name that does not end with a slash", cut(service))
+	case service == reserved, strings.HasPrefix(service, reserved+"/"):
+		return fmt.Errorf("service %s: what is under %q is reserved for overrides and configs", cut(service), reserved+"/")
 	case strings.Contains(id, "/"):
 		return fmt.Errorf("id %s: want one without a slash", cut(id))
 	}

@@ -25,8 +25,7 @@ func TestRegister_RefusesBadArguments(t *testing.T) {
 		want    string
 	}{
 		{"no service", "", good, nil, `etcdregistry: the service is empty, want a name such as "payments"`},
-		{"slash before the service", "/payments", good, nil, `service "/payments": want a name that neither starts nor ends with a slash`},
-		{"slash after the service", "payments/", good, nil, `service "payments/": want a name that neither starts nor ends with a slash`},
+		{"slash after the service", "payments/", good, nil, `service "payments/": want a name that does not end with a slash`},
 		{"slash in the id", "payments", Instance{ID: "eu/1", Addr: testAddr}, nil, `id "eu/1": want one without a slash`},
 		{"no address", "payments", Instance{}, nil, "the address is empty, want host:port"},
 		{"no port", "payments", Instance{Addr: "10.0.0.7"}, nil, `address "10.0.0.7" is not host:port`},

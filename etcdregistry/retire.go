@@ -3,47 +3,107 @@ package etcdregistry
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
-
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// retire takes the key out of etcd after run has ended. The end of ctx cuts the
-// draining short.
-func (k *keeper) retire(ctx context.Context) error {
-	releaseCtx, cancel := context.WithTimeout(context.Background(), closeLimit)
-	defer cancel()
-	if k.stands && k.lease.id != 0 {
-		k.drain(ctx)
-	}
-	leases := k.stale
-	if k.lease.id != 0 {
-		k.lease.cancel()
-		leases = append([]clientv3.LeaseID{k.lease.id}, leases...)
-	}
-	// A lease takes with it the key that is still under it, and no other: if
-	// another registration has taken the key over, it stays.
-	if err := k.revoke(releaseCtx, leases); err != nil {
-		err = fmt.Errorf("lease not revoked, the key may stay for up to %v: %w", k.ttl, err)
-		k.become(closed, err.Error())
-		return err
-	}
-	k.become(closed, "")
-	return nil
+// closing lets the first of several calls do the work, and the others wait for it.
+type closing struct {
+	once sync.Once
+	done chan struct{}
+	err  error // how it went; to be read after done is closed
 }
 
-// drain marks the key and gives the clients a moment to follow.
-func (k *keeper) drain(ctx context.Context) {
+func newClosing() *closing { return &closing{done: make(chan struct{})} }
+
+func (c *closing) do(work func() error) error {
+	c.once.Do(func() {
+		go func() {
+			defer close(c.done)
+			c.err = work()
+		}()
+	})
+	<-c.done
+	return c.err
+}
+
+// retire takes one key out of etcd; the loop does it. The end of ctx cuts the draining
+// short.
+func (k *keeper) retire(ctx context.Context, one *key) error {
+	limit, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	one.pulse.stop()
+	k.drain(ctx, []*key{one})
+	gone := one.wish.change(func(d *desire) { d.gone = true })
+	one.pulse.wait(limit)
+	select {
+	case <-gone.done:
+		return gone.err
+	case <-k.done:
+		return nil // the lease has been taken care of, and with it the key
+	case <-limit.Done():
+		return fmt.Errorf("not deleted yet, to be tried on until the Registrar is closed; last error: %s", one.wish.lastTrouble())
+	}
+}
+
+// close takes all keys out of etcd, after it has ended the loop.
+func (k *keeper) close(ctx context.Context, stop context.CancelFunc) error {
+	limit, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	k.mu.Lock()
+	k.closed = true
+	k.mu.Unlock()
+	keys := k.allKeys()
+	for _, key := range keys {
+		key.pulse.stop()
+	}
+	k.drain(ctx, keys)
+	stop()
+	<-k.done
+	// A lease takes with it the keys that are still under it, and no other: one that
+	// another owner has taken over stays.
+	if k.lease.id != 0 {
+		k.letGo()
+	}
+	err, cause := k.revokeStale(limit), ""
+	if err != nil {
+		err = fmt.Errorf("lease not revoked, the key may stay for up to %v: %w", k.options.ttl, err)
+		cause = err.Error()
+	}
+	for _, key := range k.allKeys() {
+		key.wish.close()
+		key.pulse.wait(limit)
+		k.journal.become(key, closed, cause)
+	}
+	k.journal.flush(0)
+	return err
+}
+
+// drain marks the keys that stand and gives the clients a moment to follow. From then
+// on nobody else changes the wishes.
+func (k *keeper) drain(ctx context.Context, keys []*key) {
 	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()
-	value, version := k.wish.draining()
-	if err := k.reconcile(ctx, value, version); err != nil {
-		k.become(draining, "not marked: "+err.Error())
-		return
+	marks := make(map[*key]*answer)
+	for _, key := range keys {
+		if state := key.tally.stateNow(); state != registered && state != suspect {
+			key.wish.close()
+			continue
+		}
+		marks[key] = key.wish.leave()
 	}
-	k.become(draining, "")
+	var delay time.Duration // 0 if nothing was marked
+	for key, mark := range marks {
+		select {
+		case <-mark.done:
+			if mark.err == nil {
+				delay = max(delay, key.drainDelay)
+			}
+		case <-ctx.Done():
+		}
+	}
 	select {
+	case <-time.After(delay):
 	case <-ctx.Done():
-	case <-time.After(k.drainDelay):
 	}
 }

@@ -7,17 +7,45 @@ import (
 
 var errClosed = errors.New("the registration is closed")
 
-// wish is what should stand in etcd. Update changes it, the keeper fulfils it; a
-// wish that cannot be fulfilled now is not lost.
-type wish struct {
-	changed chan struct{} // holds one token while the keeper has not seen the last change
+// desire is what should stand under a key.
+type desire struct {
+	inst    Instance
+	owner   owner
+	sick    bool // its health service does not serve
+	leaving bool // it is being closed
+	gone    bool // nothing should stand there
+}
 
-	mu      sync.Mutex
-	version int    // counts the wishes, from 1
-	value   string // as encoded
-	drain   string // the same with the drain mark
+// text returns the value, "" for none.
+func (d desire) text() string {
+	if d.gone {
+		return ""
+	}
+	d.inst.Draining = d.inst.Draining || d.sick || d.leaving
+	text, err := encode(d.inst, d.owner)
+	if err != nil {
+		return "" // cannot be: see check
+	}
+	return text
+}
+
+// check reports what is wrong with the instance. "false" is a byte longer than
+// "true": an instance that passes can be marked and unmarked.
+func (d desire) check() error {
+	d.inst.Draining = false
+	_, err := encode(d.inst, d.owner)
+	return err
+}
+
+// wish is a desire that changes. Update, Close and the health service change it, the
+// keeper fulfils it; a wish that cannot be fulfilled now is not lost.
+type wish struct {
+	wake func() // tells the keeper, does not block
+
+	mu sync.Mutex
+	desire
+	version int // counts the changes
 	answer  *answer
-	closed  bool // no wish is fulfilled any more
 	// trouble is why the last attempt failed, "none" before one did.
 	trouble string
 }
@@ -28,52 +56,84 @@ type answer struct {
 	err  error // to be read after done is closed
 }
 
-func newWish() *wish {
-	return &wish{changed: make(chan struct{}, 1), trouble: "none"}
+// newWish fails if d cannot be encoded. The version is 1.
+func newWish(d desire, wake func()) (*wish, *answer, error) {
+	if err := d.check(); err != nil {
+		return nil, nil, err
+	}
+	w := &wish{wake: wake, trouble: "none"}
+	standing := w.change(func(current *desire) { *current = d })
+	return w, standing, nil
 }
 
-// set wishes for inst. Those who still wait for an earlier wish share its answer:
-// once a later value stands there is nothing left to wait for.
-func (w *wish) set(inst Instance) (*answer, error) {
-	value, err := encode(inst)
-	if err != nil {
+// update wishes for other attributes.
+func (w *wish) update(next Instance) (*answer, error) {
+	if err := (desire{inst: next, owner: w.desireNow().owner}).check(); err != nil {
 		return nil, err
 	}
-	inst.Draining = true
-	drain, err := encode(inst)
-	if err != nil {
-		return nil, err
-	}
-
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.closed {
+	if w.leaving || w.gone {
 		return nil, errClosed
 	}
+	return w.changeLocked(func(d *desire) { d.inst = next }), nil
+}
+
+// change wishes for something else. Those who still wait for an earlier wish share
+// its answer: once a later value stands there is nothing left to wait for.
+func (w *wish) change(apply func(*desire)) *answer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.changeLocked(apply)
+}
+
+func (w *wish) changeLocked(apply func(*desire)) *answer {
+	apply(&w.desire)
 	w.version++
-	w.value, w.drain = value, drain
 	if w.answer == nil {
 		w.answer = &answer{done: make(chan struct{})}
 	}
-	select {
-	case w.changed <- struct{}{}:
-	default:
+	w.wake()
+	return w.answer
+}
+
+// setSick wishes for the mark of a server that does not serve. It tells whether that
+// is new.
+func (w *wish) setSick(sick bool) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.sick == sick || w.leaving {
+		return false
 	}
-	return w.answer, nil
+	w.changeLocked(func(d *desire) { d.sick = sick })
+	return true
+}
+
+// leave wishes for the drain mark and turns away everybody who waits or will wait.
+func (w *wish) leave() *answer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settleLocked(errClosed)
+	return w.changeLocked(func(d *desire) { d.leaving = true })
 }
 
 // get returns the wish. The version tells it from earlier ones with the same value.
-func (w *wish) get() (value string, version int) {
+func (w *wish) get() (d desire, version int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.value, w.version
+	return w.desire, w.version
 }
 
-// draining returns the wish with the drain mark, as a version of its own.
-func (w *wish) draining() (value string, version int) {
+func (w *wish) desireNow() desire {
+	d, _ := w.get()
+	return d
+}
+
+// adopt notes under which owner the value was written.
+func (w *wish) adopt(by owner) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.drain, w.version + 1
+	w.owner = by
 }
 
 // settle answers those who wait for that version, unless there is a later one by
@@ -83,6 +143,22 @@ func (w *wish) settle(version int, err error) {
 	defer w.mu.Unlock()
 	if w.version == version {
 		w.settleLocked(err)
+	}
+}
+
+// close turns away everybody who waits or will wait.
+func (w *wish) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.leaving = true
+	w.settleLocked(errClosed)
+}
+
+func (w *wish) settleLocked(err error) {
+	if w.answer != nil {
+		w.answer.err = err
+		close(w.answer.done)
+		w.answer = nil
 	}
 }
 
@@ -97,20 +173,4 @@ func (w *wish) lastTrouble() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.trouble
-}
-
-// close turns away everybody who waits or will wait.
-func (w *wish) close() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.closed = true
-	w.settleLocked(errClosed)
-}
-
-func (w *wish) settleLocked(err error) {
-	if w.answer != nil {
-		w.answer.err = err
-		close(w.answer.done)
-		w.answer = nil
-	}
 }
