@@ -18,7 +18,7 @@ func TestBuilder_BadTargetsAreClearErrors(t *testing.T) {
 		"etcd:///a/b//":       "the service ends with a slash: write etcd:///a/b",
 		"etcd://payments":     `"payments" stands where an authority would: write three slashes, etcd:///payments`,
 		"etcd://payments/":    `"payments" stands where an authority would: write three slashes, etcd:///payments`,
-		"etcd://h:2379/pay":   `the authority "h:2379" is not used: which etcd to ask is up to the client of NewBuilder; write etcd:///pay`,
+		"etcd://h:2379/pay":   `the authority "h:2379" is not used: which etcd to ask is up to the client of NewBuilder; write etcd:///pay, or use NewTargetBuilder`,
 		"etcd:///pay?zone=eu": "a query or fragment is not used: write etcd:///pay",
 		"etcd:///pay#eu":      "a query or fragment is not used: write etcd:///pay",
 	} {

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/serviceconfig"
 
 	"github.com/steelyard-go/steelyard/attrs"
 )
@@ -13,13 +15,15 @@ import (
 // outcome is what discovery has to say about a service: its list, or why there
 // is none; the zero outcome says nothing. It is immutable and shared by all channels.
 type outcome struct {
-	list []*member // sorted by address
-	err  error     // set exactly when the list is empty
+	list   []*member // sorted by address
+	held   int       // of those, by the guards
+	err    error     // set exactly when the list is empty
+	config *configText
 }
 
-// equal reports whether channels that were told o need not be told p.
+// equal reports whether a channel that was told o need not be told p.
 func (o *outcome) equal(p *outcome) bool {
-	return slices.Equal(o.list, p.list) && fmt.Sprint(o.err) == fmt.Sprint(p.err)
+	return slices.EqualFunc(o.list, p.list, (*member).says) && fmt.Sprint(o.err) == fmt.Sprint(p.err) && o.config.equal(p.config)
 }
 
 // state makes what gRPC gets of the list. gRPC keeps the slices, and some policy
@@ -44,20 +48,29 @@ type channel struct {
 	service *service
 	cc      resolver.ClientConn
 	zone    string
+	meter   meter
 
 	mu         sync.Mutex
-	next       *outcome // waits for delivery
-	delivering bool     // a goroutine runs
+	next       *outcome  // waits for delivery
+	heard      time.Time // when etcd told the first of what waits, zero if it did not
+	delivering bool      // a goroutine runs
 	closed     bool
 
-	listed bool // the channel has endpoints; belongs to the delivering goroutine
+	// What follows belongs to the delivering goroutine.
+	told   outcome
+	config *configText                // parsed last
+	parsed *serviceconfig.ParseResult // the last one that was good, nil when there is none
 }
 
-// offer has o delivered and does not wait for it.
-func (c *channel) offer(o *outcome) {
+// offer has o delivered and does not wait for it. heard is when etcd told the first
+// of what is new in it, zero if it did not.
+func (c *channel) offer(o *outcome, heard time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next = o
+	if c.heard.IsZero() {
+		c.heard = heard
+	}
 	if !c.delivering && !c.closed {
 		c.delivering = true
 		go c.deliverAll()
@@ -65,44 +78,70 @@ func (c *channel) offer(o *outcome) {
 }
 
 func (c *channel) deliverAll() {
-	for o := c.take(); o != nil; o = c.take() {
-		c.deliver(o)
+	for o, heard := c.take(); o != nil; o, heard = c.take() {
+		c.deliver(o, heard)
 	}
 }
 
 // take returns what is to be delivered next, or nil and the goroutine is to end.
-func (c *channel) take() *outcome {
+func (c *channel) take() (o *outcome, heard time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o := c.next
-	c.next = nil
+	o, heard = c.next, c.heard
+	c.next, c.heard = nil, time.Time{}
 	if c.closed {
 		o = nil
 	}
 	c.delivering = o != nil
-	return o
+	return o, heard
 }
 
-func (c *channel) deliver(o *outcome) {
-	// An error alone would leave a policy its old endpoints.
-	if o.err == nil || c.listed {
-		c.update(o.state())
+func (c *channel) deliver(o *outcome, heard time.Time) {
+	if !c.told.equal(o) {
+		// An error alone would leave a policy its old endpoints.
+		if o.err == nil || len(c.told.list) > 0 {
+			c.update(o)
+			c.meter.updated(heard)
+		}
+		if o.err != nil {
+			c.cc.ReportError(o.err) // after the update: calls fail with the text that came last
+		}
 	}
-	c.listed = o.err == nil
-	if o.err != nil {
-		c.cc.ReportError(o.err) // after the update: calls fail with the text that came last
-	}
+	c.told = *o
+	c.meter.holds(o)
 }
 
-func (c *channel) update(state resolver.State) {
+func (c *channel) update(o *outcome) {
+	state := o.state()
 	if c.zone != "" {
 		state = attrs.SetLocalZone(state, c.zone)
 	}
+	state.ServiceConfig = c.serviceConfig(o.config)
 	// An error means that the policy has no use for this list. Asking etcd again
 	// would give the same one: the next change is the next try.
 	if err := c.cc.UpdateState(state); err != nil && len(state.Endpoints) > 0 {
 		c.service.log.Warn("etcdresolver: the channel's policy refused the list", "endpoints", len(state.Endpoints), "error", err)
 	}
+}
+
+// serviceConfig returns the config, parsed as this channel parses it, or the last
+// good one in place of one that is bad.
+func (c *channel) serviceConfig(config *configText) *serviceconfig.ParseResult {
+	if config.equal(c.config) {
+		return c.parsed
+	}
+	c.config = config
+	if config == nil {
+		c.parsed = nil
+		return nil
+	}
+	parsed := c.cc.ParseServiceConfig(config.json)
+	if parsed.Err != nil {
+		c.service.known.refuseConfig(config, parsed.Err, c.parsed != nil)
+	} else {
+		c.parsed = parsed
+	}
+	return c.parsed
 }
 
 // ResolveNow implements resolver.Resolver. A watch has nothing to resolve; but

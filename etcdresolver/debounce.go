@@ -5,18 +5,29 @@ import "time"
 // debounceLimit is for how many windows a change waits at most.
 const debounceLimit = 10
 
-// debounce lets changes gather: due fires a window after the last one, and at
-// the latest ten windows after the first.
+// debounceRest is how many windows pass between two updates at least, where
+// changes come with pauses longer than a window.
+const debounceRest = 5
+
+// debounce lets changes gather: it fires a window after the last one, but not
+// sooner than five windows after it was last taken from, and at the latest ten
+// windows after the first change. Its user guards it with a lock.
 type debounce struct {
 	due    *time.Timer
 	window time.Duration
 	first  time.Time // of the changes gathered; zero when there are none
+	last   time.Time // when what gathered was taken
 }
 
-func newDebounce(window time.Duration) *debounce {
-	d := &debounce{due: time.NewTimer(time.Hour), window: window}
-	d.due.Stop()
-	return d
+func newDebounce(window time.Duration, fire func()) *debounce {
+	return &debounce{due: stoppedTimer(fire), window: window}
+}
+
+// stoppedTimer calls f after it is reset.
+func stoppedTimer(f func()) *time.Timer {
+	timer := time.AfterFunc(time.Hour, f)
+	timer.Stop()
+	return timer
 }
 
 // add counts a change in.
@@ -25,8 +36,12 @@ func (d *debounce) add() {
 	if d.first.IsZero() {
 		d.first = now
 	}
-	d.due.Reset(min(d.window, d.first.Add(debounceLimit*d.window).Sub(now)))
+	wait := max(d.window, d.last.Add(debounceRest*d.window).Sub(now))
+	d.due.Reset(min(wait, d.first.Add(debounceLimit*d.window).Sub(now)))
 }
 
-// clear is called when due fired.
-func (d *debounce) clear() { d.first = time.Time{} }
+// clear is called when what gathered is taken.
+func (d *debounce) clear() {
+	d.due.Stop()
+	d.first, d.last = time.Time{}, time.Now()
+}

@@ -14,13 +14,13 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc/metadata"
 )
 
 // fakeEtcd is a store with etcd's revisions, history and compaction, and with
 // faults at will.
 type fakeEtcd struct {
 	mu        sync.Mutex
+	cluster   uint64
 	revision  int64
 	compacted int64
 	history   []*clientv3.Event
@@ -35,37 +35,7 @@ type fakeEtcd struct {
 }
 
 func newFakeEtcd() *fakeEtcd {
-	return &fakeEtcd{revision: 1, endpoints: []string{"etcd-1:2379"}}
-}
-
-// fakeWatch is one watch as the test holds it.
-type fakeWatch struct {
-	ctx      context.Context
-	op       clientv3.Op
-	mu       sync.Mutex
-	c        chan clientv3.WatchResponse
-	finished bool
-}
-
-func (w *fakeWatch) send(response clientv3.WatchResponse) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.finished {
-		w.c <- response
-	}
-}
-
-func (w *fakeWatch) finish() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.finished {
-		w.finished = true
-		close(w.c)
-	}
-}
-
-func (w *fakeWatch) wants(event *clientv3.Event) bool {
-	return event.Kv.ModRevision >= w.op.Rev() && inRange(event.Kv.Key, w.op)
+	return &fakeEtcd{cluster: 7, revision: 1, endpoints: []string{"etcd-1:2379"}}
 }
 
 func inRange(key []byte, op clientv3.Op) bool {
@@ -92,25 +62,36 @@ func (e *fakeEtcd) commit(changes ...change) int64 {
 		e.history = append(e.history, event)
 		events = append(events, event)
 	}
-	revision, watches := e.revision, slices.Clone(e.watches)
+	header, watches := e.headerLocked(), slices.Clone(e.watches)
 	e.mu.Unlock()
 	for _, w := range watches {
-		w.send(eventsFor(w, events, revision))
+		w.tell(events, header)
 	}
-	return revision
+	return header.Revision
 }
 
 func (e *fakeEtcd) put(key, value string) int64 { return e.commit(change{key, value}) }
 func (e *fakeEtcd) delete(key string) int64     { return e.commit(change{key: key}) }
 
-func eventsFor(w *fakeWatch, events []*clientv3.Event, revision int64) clientv3.WatchResponse {
-	response := clientv3.WatchResponse{Header: &etcdserverpb.ResponseHeader{Revision: revision}}
-	for _, event := range events {
-		if w.wants(event) {
-			response.Events = append(response.Events, event)
-		}
-	}
-	return response
+// restore takes etcd back to what it was at revision. As etcd's client does, the
+// watches go on as if nothing had happened.
+func (e *fakeEtcd) restore(revision int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.revision = revision
+	e.history = slices.DeleteFunc(e.history, func(event *clientv3.Event) bool { return event.Kv.ModRevision > revision })
+}
+
+// replace puts another cluster in etcd's place, an empty one.
+func (e *fakeEtcd) replace() {
+	e.restore(1)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cluster++
+}
+
+func (e *fakeEtcd) headerLocked() *etcdserverpb.ResponseHeader {
+	return &etcdserverpb.ResponseHeader{ClusterId: e.cluster, Revision: e.revision}
 }
 
 // compact forgets what was before revision.
@@ -125,12 +106,6 @@ func (e *fakeEtcd) now() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.revision
-}
-
-func (e *fakeEtcd) setMute(mute bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.mute = mute
 }
 
 func (e *fakeEtcd) stateLocked(revision int64) map[string]*mvccpb.KeyValue {
@@ -165,9 +140,6 @@ func (e *fakeEtcd) Get(ctx context.Context, key string, opts ...clientv3.OpOptio
 	if _, ok := ctx.Deadline(); !ok {
 		return nil, errors.New("fake: list without a deadline")
 	}
-	if op.IsSerializable() {
-		return nil, errors.New("fake: serializable list")
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	revision := e.revision
@@ -181,7 +153,7 @@ func (e *fakeEtcd) Get(ctx context.Context, key string, opts ...clientv3.OpOptio
 }
 
 func (e *fakeEtcd) rangeLocked(op clientv3.Op, revision int64) *clientv3.GetResponse {
-	response := &clientv3.GetResponse{Header: &etcdserverpb.ResponseHeader{Revision: e.revision}}
+	response := &clientv3.GetResponse{Header: e.headerLocked()}
 	state := e.stateLocked(revision)
 	for _, key := range slices.Sorted(maps.Keys(state)) {
 		if !inRange([]byte(key), op) {
@@ -199,70 +171,10 @@ func (e *fakeEtcd) rangeLocked(op clientv3.Op, revision int64) *clientv3.GetResp
 // errHang has a Get wait for its deadline.
 var errHang = errors.New("fake: hang")
 
-func (e *fakeEtcd) Watch(ctx context.Context, key string, opts ...clientv3.OpOption) clientv3.WatchChan {
-	w := &fakeWatch{ctx: ctx, op: clientv3.OpWatch(key, opts...), c: make(chan clientv3.WatchResponse, 10_000)}
-	context.AfterFunc(ctx, w.finish)
-	e.mu.Lock()
-	if w.op.Rev() < e.compacted {
-		w.send(clientv3.WatchResponse{Created: true})
-		w.send(clientv3.WatchResponse{Canceled: true, CompactRevision: e.compacted})
-		w.finish()
-	} else if past := eventsFor(w, e.history, e.revision); len(past.Events) > 0 {
-		w.send(past)
-	}
-	e.watches = append(e.watches, w)
-	n, onWatch := len(e.watches), e.onWatch
-	e.mu.Unlock()
-	if onWatch != nil {
-		onWatch(n, w)
-	}
-	return w.c
-}
-
-// last gives the watch made last.
-func (e *fakeEtcd) last() *fakeWatch {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.watches[len(e.watches)-1]
-}
-
-// live counts the watches that are neither cancelled nor ended.
-func (e *fakeEtcd) live() (count int) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, w := range e.watches {
-		w.mu.Lock()
-		if !w.finished && w.ctx.Err() == nil {
-			count++
-		}
-		w.mu.Unlock()
-	}
-	return count
-}
-
 func (e *fakeEtcd) counts() (gets, watches, progress int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.gets, len(e.watches), e.progress
-}
-
-// RequestProgress answers the watches with the same outgoing metadata, as etcd's
-// client does, and only those from a revision that is there already, as etcd does.
-func (e *fakeEtcd) RequestProgress(ctx context.Context) error {
-	asking, _ := metadata.FromOutgoingContext(ctx)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.mute {
-		return nil
-	}
-	for _, w := range e.watches {
-		md, _ := metadata.FromOutgoingContext(w.ctx)
-		if maps.EqualFunc(md, asking, slices.Equal) && w.op.Rev() <= e.revision {
-			e.progress++
-			w.send(clientv3.WatchResponse{Header: &etcdserverpb.ResponseHeader{Revision: e.revision}})
-		}
-	}
-	return nil
 }
 
 func (e *fakeEtcd) Endpoints() []string { return e.endpoints }
@@ -277,8 +189,13 @@ func (e *fakeEtcd) failGets(err error) {
 	e.onGet = func(int, clientv3.Op) error { return err }
 }
 
-func (e *fakeEtcd) builder(tb testing.TB, opts ...Option) *builder {
+func (e *fakeEtcd) builder(tb testing.TB, opts ...Option) *Builder {
 	tb.Helper()
-	quiet := WithLogger(slog.New(slog.DiscardHandler))
-	return newBuilder(e, nil, newOptions(append([]Option{quiet}, opts...)))
+	return e.builderWith(nil, opts...)
+}
+
+// builderWith has the builder look after the connection too.
+func (e *fakeEtcd) builderWith(link *link, opts ...Option) *Builder {
+	defaults := []Option{WithLogger(slog.New(slog.DiscardHandler)), WithoutOverrides()}
+	return newBuilder(&given{store: e, link: link}, append(defaults, opts...))
 }

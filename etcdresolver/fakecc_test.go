@@ -1,6 +1,8 @@
 package etcdresolver
 
 import (
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/url"
 	"slices"
@@ -22,10 +24,12 @@ type fakeCC struct {
 	resolver.ClientConn
 	resolver resolver.Resolver
 	onUpdate func(resolver.State) error // called outside mu
+	options  resolver.BuildOptions
 
 	mu     sync.Mutex
 	states []resolver.State
 	errs   []error
+	parsed int // service configs
 }
 
 func (c *fakeCC) UpdateState(s resolver.State) error {
@@ -44,7 +48,34 @@ func (c *fakeCC) ReportError(err error) {
 	c.errs = append(c.errs, err)
 }
 
-func (c *fakeCC) ParseServiceConfig(string) *serviceconfig.ParseResult { return nil }
+// parsedConfig is what fakeCC makes of a service config.
+type parsedConfig struct {
+	serviceconfig.Config
+	text string
+}
+
+// ParseServiceConfig takes whatever is JSON.
+func (c *fakeCC) ParseServiceConfig(text string) *serviceconfig.ParseResult {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.parsed++
+	if !json.Valid([]byte(text)) {
+		return &serviceconfig.ParseResult{Err: errors.New("fake: not JSON")}
+	}
+	return &serviceconfig.ParseResult{Config: parsedConfig{text: text}}
+}
+
+// config gives the text of the service config in the last update, "none" without one.
+func (c *fakeCC) config() string {
+	parsed := c.state().ServiceConfig
+	if parsed == nil {
+		return "none"
+	}
+	if config, ok := parsed.Config.(parsedConfig); ok {
+		return config.text
+	}
+	return "not parsed here"
+}
 
 func (c *fakeCC) updates() int {
 	c.mu.Lock()
@@ -99,7 +130,7 @@ func dial(tb testing.TB, b resolver.Builder, service string) *fakeCC {
 
 func (c *fakeCC) dial(tb testing.TB, b resolver.Builder, service string) {
 	tb.Helper()
-	r, err := b.Build(target(tb, "etcd:///"+service), c, resolver.BuildOptions{})
+	r, err := b.Build(target(tb, "etcd:///"+service), c, c.options)
 	require.NoError(tb, err)
 	c.resolver = r
 	tb.Cleanup(r.Close)

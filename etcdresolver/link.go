@@ -21,6 +21,9 @@ const (
 	explainTimeout = 100 * time.Millisecond
 )
 
+// errUnreachable is a request that found no connection.
+var errUnreachable = errors.New("no answer")
+
 // connection is the part of *grpc.ClientConn that a link needs.
 type connection interface {
 	grpc.ClientConnInterface
@@ -47,22 +50,24 @@ func newLink(conn connection) *link { return &link{conn: conn} }
 // reads the map of subconnections without its lock, and they are made and
 // dropped when a connection leaves idle, not in the midst of an outage.
 func (l *link) watch(ctx context.Context, up func()) {
+	changed := false // since it was up
 	for ctx.Err() == nil {
 		state := l.conn.GetState()
-		if state != connectivity.TransientFailure && state != connectivity.Connecting {
-			l.conn.WaitForStateChange(ctx, state)
-			continue
-		}
-		patience, cancel := context.WithTimeout(ctx, resetInterval)
-		changed := l.conn.WaitForStateChange(patience, state)
-		cancel()
-		switch {
-		case ctx.Err() != nil:
-		case !changed:
-			l.resetBackoff()
-		case l.conn.GetState() == connectivity.Ready:
+		if changed && state == connectivity.Ready {
+			changed = false
 			up()
 		}
+		down := state == connectivity.TransientFailure || state == connectivity.Connecting
+		patience, cancel := ctx, context.CancelFunc(func() {})
+		if down {
+			patience, cancel = context.WithTimeout(ctx, resetInterval)
+		}
+		if l.conn.WaitForStateChange(patience, state) {
+			changed = true
+		} else if ctx.Err() == nil {
+			l.resetBackoff()
+		}
+		cancel()
 	}
 }
 
@@ -96,5 +101,5 @@ func (l *link) explain(ctx context.Context, err error, deadline time.Duration) e
 	if why == nil {
 		return fmt.Errorf("no answer within %v: %w", deadline, err)
 	}
-	return fmt.Errorf("no answer within %v: %s", deadline, status.Convert(why).Message())
+	return fmt.Errorf("%w within %v: %s", errUnreachable, deadline, status.Convert(why).Message())
 }

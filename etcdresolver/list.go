@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
@@ -27,45 +26,46 @@ type store interface {
 	Endpoints() []string
 }
 
-// lister reads all keys under a prefix as of one revision, in pages.
+// lister reads all keys of a range as of one revision, in pages.
 type lister struct {
-	store  store
-	prefix string
-	page   int64
+	store store
+	keys  keyRange
+	page  int64
 }
 
-// list returns the keys and the revision they are of. Each page has the timeout
-// of its own: a list of any size gets through as long as etcd answers.
-func (l *lister) list(ctx context.Context, timeout time.Duration) (kvs []*mvccpb.KeyValue, revision int64, err error) {
+// list returns them. Each page has the timeout of its own: a list of any size gets
+// through as long as etcd answers.
+func (l *lister) list(ctx context.Context, timeout time.Duration, opts ...clientv3.OpOption) (list snapshot, err error) {
 	for range maxListTries {
-		kvs, revision, err = l.try(ctx, timeout)
+		list, err = l.try(ctx, timeout, opts)
 		switch {
 		case errors.Is(err, rpctypes.ErrCompacted): // between two pages
 		case tooLarge(err) && l.page > 1:
 			l.page = max(l.page/8, 1)
 		default:
-			return kvs, revision, err
+			return list, err
 		}
 	}
-	return nil, 0, err
+	return snapshot{}, err
 }
 
-func (l *lister) try(ctx context.Context, timeout time.Duration) (kvs []*mvccpb.KeyValue, revision int64, err error) {
-	next, end := l.prefix, clientv3.GetPrefixRangeEnd(l.prefix)
+func (l *lister) try(ctx context.Context, timeout time.Duration, opts []clientv3.OpOption) (list snapshot, err error) {
+	next := l.keys.from
 	for more := true; more; {
-		page, err := l.get(ctx, timeout, next, clientv3.WithRange(end), clientv3.WithLimit(l.page), clientv3.WithRev(revision))
+		pageOpts := append([]clientv3.OpOption{clientv3.WithRange(l.keys.to), clientv3.WithLimit(l.page), clientv3.WithRev(list.revision)}, opts...)
+		page, err := l.get(ctx, timeout, next, pageOpts...)
 		if err != nil {
-			return nil, 0, err
+			return snapshot{}, err
 		}
-		if revision == 0 {
-			revision = page.Header.Revision
+		if list.revision == 0 {
+			list.revision, list.cluster = page.Header.Revision, page.Header.ClusterId
 		}
-		kvs = append(kvs, page.Kvs...)
+		list.kvs = append(list.kvs, page.Kvs...)
 		if more = page.More && len(page.Kvs) > 0; more {
 			next = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
 		}
 	}
-	return kvs, revision, nil
+	return list, nil
 }
 
 func (l *lister) get(ctx context.Context, timeout time.Duration, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {

@@ -33,12 +33,12 @@ func TestLister_PagesAreOfOneRevision(t *testing.T) {
 		}
 		return nil
 	}
-	l := lister{store: etcd, prefix: "payments/", page: 10}
-	kvs, revision, err := l.list(t.Context(), time.Second)
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10}
+	list, err := l.list(t.Context(), time.Second)
 	require.NoError(t, err)
-	require.Equal(t, want, revision)
-	require.Len(t, kvs, 25)
-	for i, kv := range kvs {
+	require.Equal(t, want, list.revision)
+	require.Len(t, list.kvs, 25)
+	for i, kv := range list.kvs {
 		require.Equal(t, fmt.Sprintf("payments/%04d", i), string(kv.Key))
 	}
 	require.Equal(t, 3, etcd.gets)
@@ -46,10 +46,10 @@ func TestLister_PagesAreOfOneRevision(t *testing.T) {
 
 func TestLister_FullLastPageEndsTheList(t *testing.T) {
 	etcd := filledEtcd(20)
-	l := lister{store: etcd, prefix: "payments/", page: 10}
-	kvs, _, err := l.list(t.Context(), time.Second)
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10}
+	list, err := l.list(t.Context(), time.Second)
 	require.NoError(t, err)
-	require.Len(t, kvs, 20)
+	require.Len(t, list.kvs, 20)
 	require.Equal(t, 2, etcd.gets)
 }
 
@@ -61,11 +61,11 @@ func TestLister_CompactionBetweenPagesStartsOver(t *testing.T) {
 		}
 		return nil
 	}
-	l := lister{store: etcd, prefix: "payments/", page: 10}
-	kvs, revision, err := l.list(t.Context(), time.Second)
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10}
+	list, err := l.list(t.Context(), time.Second)
 	require.NoError(t, err)
-	require.Len(t, kvs, 26)
-	require.Equal(t, etcd.now(), revision)
+	require.Len(t, list.kvs, 26)
+	require.Equal(t, etcd.now(), list.revision)
 	require.Equal(t, 2+3, etcd.gets)
 }
 
@@ -77,8 +77,8 @@ func TestLister_EndlessCompactionIsAnError(t *testing.T) {
 		}
 		return nil
 	}
-	l := lister{store: etcd, prefix: "payments/", page: 10}
-	_, _, err := l.list(t.Context(), time.Second)
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10}
+	_, err := l.list(t.Context(), time.Second)
 	require.ErrorIs(t, err, rpctypes.ErrCompacted)
 	require.Equal(t, 2*maxListTries, etcd.gets)
 }
@@ -91,18 +91,18 @@ func TestLister_TooLargeAPageIsAskedForInSmallerOnes(t *testing.T) {
 		}
 		return nil
 	}
-	l := lister{store: etcd, prefix: "payments/", page: 1000}
-	kvs, _, err := l.list(t.Context(), time.Second)
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 1000}
+	list, err := l.list(t.Context(), time.Second)
 	require.NoError(t, err)
-	require.Len(t, kvs, 25)
+	require.Len(t, list.kvs, 25)
 	require.LessOrEqual(t, l.page, int64(5), "remembered for the next list")
 }
 
 func TestLister_AnOverloadedEtcdIsNotAskedAgainAtOnce(t *testing.T) {
 	etcd := filledEtcd(1)
 	etcd.failGets(rpctypes.ErrTooManyRequests) // the same code as a page that is too large
-	l := lister{store: etcd, prefix: "payments/", page: 10}
-	_, _, err := l.list(t.Context(), time.Second)
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10}
+	_, err := l.list(t.Context(), time.Second)
 	require.ErrorIs(t, err, rpctypes.ErrTooManyRequests)
 	require.Equal(t, 1, etcd.gets)
 }

@@ -14,10 +14,14 @@ const defaultDebounce = 20 * time.Millisecond
 type Option func(*options)
 
 type options struct {
-	zone     string
-	logger   *slog.Logger
-	decode   Decoder
-	debounce time.Duration
+	zone       string
+	logger     *slog.Logger
+	decode     Decoder
+	debounce   time.Duration
+	shrinkHold time.Duration
+	emptyHold  time.Duration
+	overrides  bool
+	configKey  func(service string) string // gives "" for no service config
 }
 
 // Decoder reads the value that stands in etcd under key. An error, or an
@@ -27,7 +31,15 @@ type options struct {
 type Decoder = func(key string, value []byte) (etcdregistry.Instance, error)
 
 func newOptions(opts []Option) options {
-	o := options{logger: slog.Default(), decode: etcdregistry.Decode, debounce: defaultDebounce}
+	o := options{
+		logger:     slog.Default(),
+		decode:     etcdregistry.Decode,
+		debounce:   defaultDebounce,
+		shrinkHold: defaultShrinkHold,
+		emptyHold:  defaultEmptyHold,
+		overrides:  true,
+		configKey:  func(string) string { return "" },
+	}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -65,4 +77,41 @@ func WithDecoder(decode Decoder) Option {
 // it is 20 ms. With 0 or less channels get each change at once.
 func WithDebounce(window time.Duration) Option {
 	return func(o *options) { o.debounce = max(window, 0) }
+}
+
+// WithShrinkGuard sets for how long the shrink guard keeps endpoints: when at least
+// three, and more than half of all, leave within 30 s without having been marked as
+// draining, they stay this long after they left. That should be twice the TTL of
+// the registrations, within which whoever lives has registered again; unless told
+// it is 40 s, twice the default TTL. 0 or less turns the guard off.
+func WithShrinkGuard(hold time.Duration) Option {
+	return func(o *options) { o.shrinkHold = max(hold, 0) }
+}
+
+// WithEmptyGuard sets for how long the empty guard keeps the last endpoints when all
+// are gone, unless they were marked as draining: unless told, 10 minutes. With 0
+// or less an empty list is believed at once.
+func WithEmptyGuard(hold time.Duration) Option {
+	return func(o *options) { o.emptyHold = max(hold, 0) }
+}
+
+// WithServiceConfig has channels follow the service config that stands under key in
+// etcd, as JSON: one put switches the policy of all clients. An empty key means
+// [etcdregistry.ConfigKey] of the service, steelyard/config/<service>. A config that
+// gRPC refuses is logged, and the last good one stays. Until there is one, channels go
+// by their default service config. To end a config put another: when the key is
+// deleted gRPC keeps the last one in a channel that has it.
+func WithServiceConfig(key string) Option {
+	return func(o *options) {
+		o.configKey = etcdregistry.ConfigKey
+		if key != "" {
+			o.configKey = func(string) string { return key }
+		}
+	}
+}
+
+// WithoutOverrides has channels ignore what operators set from outside (see
+// [etcdregistry.Override]). It saves a watch per service.
+func WithoutOverrides() Option {
+	return func(o *options) { o.overrides = false }
 }

@@ -1,7 +1,6 @@
 package etcdresolver
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -10,121 +9,89 @@ import (
 // hurryInterval bounds how often gRPC can cut a wait short.
 const hurryInterval = time.Second
 
-// service is the discovery of one service for all channels of a builder: one
-// loop, and so one watch, that runs while there are channels. Between them it
-// remembers its list.
+// service is the discovery of one service for all channels of a builder. While
+// there are channels it has a run, and so one watch of each thing it follows; between
+// them it remembers its list.
 type service struct {
-	log  *slog.Logger
-	wake chan struct{} // cuts the loop's wait short; holds one token
-	loop *loop
+	name   string
+	source source
+	opts   options
+	log    *slog.Logger
+	known  *knowledge
+
+	deliveries deliveries
 
 	mu       sync.Mutex
 	channels map[*channel]struct{}
 	latest   *outcome // what a channel that joins gets, if it says anything
-	stop     context.CancelFunc
-	stopped  chan struct{} // closed when the loop last started has ended
+	run      *run     // nil while there are no channels
 	hurried  time.Time
 }
 
-func newService(name string, store store, link *link, opts options) *service {
+func newService(name string, source source, opts options) *service {
 	s := &service{
+		name:     name,
+		source:   source,
+		opts:     opts,
 		log:      opts.logger.With("service", name),
-		wake:     make(chan struct{}, 1),
 		channels: make(map[*channel]struct{}),
 		latest:   &outcome{},
-		stopped:  make(chan struct{}),
 	}
-	close(s.stopped)
-	s.loop = newLoop(name, store, link, opts, s)
+	s.known = newKnowledge(name, opts, s.log)
 	return s
 }
 
-// join adds c and starts the loop for the first channel.
+// join adds c and starts a run for the first channel.
 func (s *service) join(c *channel) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.channels[c] = struct{}{}
-	if len(s.channels) == 1 {
-		s.startLocked()
+	if s.run == nil {
+		// A list is worth remembering. That there was none may long be untrue.
+		if s.latest.err != nil {
+			s.latest = &outcome{}
+		}
+		s.run = startRun(s, len(s.latest.list) > 0)
 	}
 	if !s.latest.equal(&outcome{}) {
-		c.offer(s.latest)
+		c.offer(s.latest, time.Time{})
 	}
 }
 
-// leave removes c and stops the loop with the last channel. It does not wait:
-// the loop ends by itself, whatever etcd does.
+// leave removes c and stops the run with the last channel. It does not wait: the
+// run ends by itself, whatever etcd does.
 func (s *service) leave(c *channel) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.channels, c)
-	if len(s.channels) == 0 {
-		s.stop()
+	if len(s.channels) == 0 && s.run != nil {
+		s.run.stop()
+		s.run = nil
 	}
 }
 
-func (s *service) startLocked() {
-	// A list is worth remembering. That there was none may long be untrue.
-	if s.latest.err != nil {
-		s.latest = &outcome{}
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	before, stopped := s.stopped, make(chan struct{})
-	s.stop, s.stopped = stop, stopped
-	go func() {
-		defer close(stopped)
-		<-before // the loop's memory belongs to one goroutine at a time
-		s.loop.run(ctx)
-	}()
-}
-
-// publish gives o to all channels, now and later, unless the run of the loop that
-// found it was stopped: then channels that joined since wait for the next run.
-func (s *service) publish(run context.Context, o *outcome) {
+// publish gives o, of which etcd told at heard, to all channels, now and later,
+// unless the run that found it was stopped: then channels that joined since wait for
+// the next one.
+func (s *service) publish(r *run, o *outcome, heard time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if run.Err() != nil || s.latest.equal(o) {
+	if s.run != r || s.latest.equal(o) && s.latest.held == o.held {
 		return
 	}
 	s.latest = o
 	for c := range s.channels {
-		c.offer(o)
+		c.offer(o, heard)
 	}
 }
 
-// published returns the list that channels have.
-func (s *service) published() []*member {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.latest.list
-}
-
-// hurry cuts the loop's wait short, at most once in hurryInterval.
+// hurry cuts the wait for the instances short, at most once in hurryInterval: what
+// gRPC misses are endpoints.
 func (s *service) hurry() {
 	s.mu.Lock()
-	now := time.Now()
-	early := now.Sub(s.hurried) < hurryInterval
-	if !early {
+	defer s.mu.Unlock()
+	if now := time.Now(); s.run != nil && now.Sub(s.hurried) >= hurryInterval {
 		s.hurried = now
-	}
-	s.mu.Unlock()
-	if !early {
-		s.wakeUp()
-	}
-}
-
-// wakeUp cuts the loop's wait short.
-func (s *service) wakeUp() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// rest takes back what was asked for while nothing was waited for.
-func (s *service) rest() {
-	select {
-	case <-s.wake:
-	default:
+		signal(s.run.feeds[0].wake)
 	}
 }

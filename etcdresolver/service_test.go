@@ -1,11 +1,8 @@
 package etcdresolver
 
 import (
-	"context"
 	"errors"
-	"log/slog"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,10 +134,8 @@ func TestService_WakingChannelHearsNoStaleError(t *testing.T) {
 }
 
 func TestService_AStoppedRunPublishesNothing(t *testing.T) {
-	s := newService("payments", newFakeEtcd(), nil, newOptions(nil))
-	run, stop := context.WithCancel(t.Context())
-	stop()
-	s.publish(run, &outcome{err: errors.New("of the run before")})
+	s := newService("payments", &given{store: newFakeEtcd()}, newOptions(nil))
+	s.publish(&run{}, &outcome{err: errors.New("of the run before")}, time.Time{})
 	require.NoError(t, s.latest.err)
 }
 
@@ -195,84 +190,10 @@ func TestService_ARefusedListIsSentOnceAndTheNextChangeAgain(t *testing.T) {
 		pass(settle)
 		require.Equal(t, 2, cc.updates())
 		etcd.delete("payments/a")
-		pass(settle)
+		pass(defaultEmptyHold + settle)
 		require.Equal(t, 3, cc.updates())
 		require.Len(t, logs.with("policy refused the list"), 2, "that none likes an empty list is no news")
 	})
-}
-
-func TestService_CloseAtAnyMoment(t *testing.T) {
-	for name, prepare := range map[string]func(*fakeEtcd){
-		"in a list that hangs": func(etcd *fakeEtcd) { etcd.failGets(errHang) },
-		"in a wait":            func(etcd *fakeEtcd) { etcd.failGets(errors.New("down")) },
-		"in a watch call that hangs": func(etcd *fakeEtcd) {
-			etcd.onWatch = func(_ int, w *fakeWatch) { <-w.ctx.Done() }
-		},
-		"in a quiet watch": func(*fakeEtcd) {},
-		"in a debounce": func(etcd *fakeEtcd) {
-			etcd.onWatch = func(int, *fakeWatch) { etcd.put("payments/b", addrB) }
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				etcd := newFakeEtcd()
-				etcd.put("payments/a", addrA)
-				prepare(etcd)
-				b := etcd.builder(t)
-				cc := dialAndWait(t, b)
-				began := time.Now()
-				cc.resolver.Close()
-				select {
-				case <-b.service("payments").stopped:
-				case <-time.After(time.Second):
-					t.Fatal("the loop still runs")
-				}
-				require.Zero(t, time.Since(began))
-				require.Zero(t, etcd.live())
-				updates := cc.updates()
-				cc.resolver.ResolveNow(resolver.ResolveNowOptions{})
-				etcd.put("payments/c", addrC)
-				pass(time.Minute)
-				require.Equal(t, updates, cc.updates())
-			})
-		})
-	}
-}
-
-// Build and Close come from many goroutines; the invariant is one loop at most,
-// and none in the end.
-func TestService_OpenAndCloseUnderChurn(t *testing.T) {
-	etcd := newFakeEtcd()
-	etcd.put("payments/a", addrA)
-	b := etcd.builder(t, WithDebounce(0))
-	ctx, cancel := context.WithCancel(t.Context())
-	var churn, dialers sync.WaitGroup
-	churn.Go(func() {
-		for i := 1; ctx.Err() == nil && i < 5000; i++ {
-			etcd.put("payments/a", weighted(addrA, i))
-			if _, watches, _ := etcd.counts(); i%50 == 0 && watches > 0 {
-				etcd.last().finish()
-			}
-		}
-	})
-	for range 8 {
-		dialers.Go(func() {
-			for range 50 {
-				r, err := b.Build(target(t, "etcd:///payments"), &fakeCC{}, resolver.BuildOptions{})
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				r.ResolveNow(resolver.ResolveNowOptions{})
-				r.Close()
-			}
-		})
-	}
-	dialers.Wait()
-	cancel()
-	churn.Wait()
-	<-b.service("payments").stopped
-	require.Zero(t, etcd.live())
 }
 
 func TestService_KeepsTheConnectionTrying(t *testing.T) {
@@ -281,7 +202,7 @@ func TestService_KeepsTheConnectionTrying(t *testing.T) {
 		etcd.put("payments/a", addrA)
 		etcd.put("orders/a", addrB)
 		etcd.failGets(errors.New("down"))
-		b := newBuilder(etcd, newLink(conn), newOptions([]Option{WithLogger(slog.New(slog.DiscardHandler))}))
+		b := etcd.builderWith(newLink(conn))
 		payments, orders := dial(t, b, "payments"), dial(t, b, "orders")
 		pass(time.Hour + time.Second)
 		require.InDelta(t, 1800, conn.resets(), 2, "every 2 s, for all services together")
@@ -310,7 +231,7 @@ func TestBuilder_BuildDoesNoIOAndNeverBlocks(t *testing.T) {
 			cc.dial(t, b, "payments")
 			require.Zero(t, cc.updates(), "Build delivers nothing itself")
 		}
-		b.service("orders").latest = &outcome{list: []*member{{endpoint: resolver.Endpoint{Addresses: []resolver.Address{{Addr: addrA}}}}}}
+		b.service(serviceKey{name: "orders"}, nil).latest = &outcome{list: []*member{{endpoint: resolver.Endpoint{Addresses: []resolver.Address{{Addr: addrA}}}}}}
 		(&fakeCC{onUpdate: stuck}).dial(t, b, "orders")
 		close(block)
 	})

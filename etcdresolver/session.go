@@ -17,60 +17,111 @@ const (
 	progressInterval = 5 * time.Second
 	// silenceLimit is how long a watch may say nothing.
 	silenceLimit = 10 * time.Second
+	// doubtLimit is how soon a watch ends, at the latest, after a reconnect. That etcd's
+	// client resumed it proves nothing: the store may have been restored meanwhile, and
+	// may even be past the revision that was known. Spread out, because all clients of
+	// an etcd reconnect at once.
+	doubtLimit = 4 * time.Second
 	// progressTimeout bounds the asking: etcd's client blocks while it reconnects.
 	progressTimeout = 100 * time.Millisecond
+	// openLimit is how long a watch that is not wanted any more may take to be made.
+	openLimit = 10 * time.Second
+	// auditInterval is how often, on average, a watch is checked against a list.
+	auditInterval = 5 * time.Minute
+	// auditTimeout bounds a page of that list. The events wait meanwhile.
+	auditTimeout = time.Second
 )
 
+// Why a watch ends, besides what etcd says.
 var (
-	errSilent = fmt.Errorf("watch: no answer for %v", silenceLimit)
-	errClosed = errors.New("watch: closed without an error")
+	errSilent      = fmt.Errorf("watch: no answer for %v", silenceLimit)
+	errReconnected = errors.New("watch: the connection was lost in between")
+	errClosed      = errors.New("watch: closed without an error")
+	errHistory     = errors.New("watch: etcd was restored to an older revision, or is another cluster")
 )
 
 // session takes in a list and follows the changes since, until something ends
 // that. It returns what.
-func (l *loop) session(ctx context.Context) error {
-	timeout := listTimeout[min(l.failures, len(listTimeout)-1)]
-	kvs, revision, err := l.lister.list(ctx, timeout)
+func (f *feed) session(ctx context.Context) error {
+	timeout := listTimeout[min(f.failures, len(listTimeout)-1)]
+	list, err := f.lister.list(ctx, timeout)
 	if err != nil {
-		return l.link.explain(ctx, err, timeout)
+		if f.run.unknown(f) {
+			f.start(ctx)
+		}
+		return f.link.explain(ctx, err, timeout)
 	}
-	l.table.replace(kvs)
-	l.revision, l.listed = revision, true
-	l.flush(ctx)
-	l.reportSynced(ctx)
-
+	if !f.adopt(ctx, list) {
+		return ctx.Err()
+	}
 	began := time.Now()
-	err = l.watch(ctx)
+	err = f.watch(ctx)
 	if time.Since(began) >= healthyAfter {
-		l.forget()
+		f.forget()
 	}
-	l.flush(ctx) // what came before the end is true all the same
-	l.service.rest()
+	unsignal(f.wake)
 	return err
 }
 
-// watch follows the changes from l.revision on. It asks for those of l.revision
-// too and skips them: a watch from the revision after it is given no sign of
-// life until something changes.
-func (l *loop) watch(parent context.Context) error {
+// start takes in what a single member knows, when there is nothing better yet.
+func (f *feed) start(ctx context.Context) {
+	list, err := f.lister.list(ctx, startTimeout, clientv3.WithSerializable())
+	if err == nil && len(list.kvs) > 0 && f.run.list(f, false, func() { f.replica.replace(list) }) {
+		f.log.WarnContext(ctx, "etcdresolver: etcd has no majority: starting with what one member knows",
+			"what", f.what, "revision", list.revision, "keys", len(list.kvs))
+	}
+}
+
+// adopt takes in a linearizable list. It reports whether the run goes on.
+func (f *feed) adopt(ctx context.Context, list snapshot) bool {
+	contradicted := false
+	if !f.run.list(f, true, func() {
+		contradicted = f.replica.contradicts(list)
+		f.replica.replace(list)
+	}) {
+		return false
+	}
+	if contradicted {
+		f.log.WarnContext(ctx, "etcdresolver: etcd was restored to an older revision, or is another cluster", "what", f.what,
+			"revision_before", f.revision, "revision", list.revision, "cluster", strconv.FormatUint(list.cluster, 16))
+	}
+	f.listed, f.revision, f.cluster = true, list.revision, list.cluster
+	f.reportSynced(ctx, len(list.kvs))
+	return true
+}
+
+// watch follows the changes from the revision of the list on. It asks for those of
+// that revision too, though they are known: a watch from the revision after it is given
+// no sign of life until something changes.
+func (f *feed) watch(parent context.Context) error {
 	ctx, end := context.WithCancelCause(ownStream(parent))
 	defer end(nil)
-	watchdog := time.AfterFunc(silenceLimit, func() { end(errSilent) })
-	defer watchdog.Stop()
-	progress := time.NewTicker(progressInterval)
+	progress, audit := time.NewTicker(progressInterval), time.NewTimer(nextAudit())
 	defer progress.Stop()
-	gathered := newDebounce(l.window)
-	defer gathered.due.Stop()
+	defer audit.Stop()
+	silence := time.AfterFunc(silenceLimit, func() { end(errSilent) })
+	defer silence.Stop()
+	doubt := stoppedTimer(func() { end(errReconnected) })
+	defer doubt.Stop()
+	unsignal(f.doubt)
+	f.audited = snapshot{}
 
-	responses := l.store.Watch(ctx, l.table.prefix, clientv3.WithPrefix(), clientv3.WithRev(l.revision), clientv3.WithFragment())
+	responses := f.open(ctx)
 	receive := func(response clientv3.WatchResponse, open bool) {
-		watchdog.Reset(silenceLimit)
-		changed, err := l.take(response, open)
-		if changed {
-			gathered.add()
-		}
-		if err != nil {
+		silence.Reset(silenceLimit)
+		if err := f.take(response, open); err != nil {
 			end(err)
+		}
+	}
+	ask := func() {
+		for ctx.Err() == nil {
+			select { // a request on a stream that just ended would open one that nobody closes
+			case response, open := <-responses:
+				receive(response, open)
+			default:
+				f.askProgress(ctx)
+				return
+			}
 		}
 	}
 	for ctx.Err() == nil {
@@ -78,52 +129,117 @@ func (l *loop) watch(parent context.Context) error {
 		case response, open := <-responses:
 			receive(response, open)
 		case <-progress.C:
-			select { // a request on a stream that just ended would open one that nobody closes
-			case response, open := <-responses:
-				receive(response, open)
-			default:
-				l.askProgress(ctx)
+			ask()
+		case <-f.doubt:
+			doubt.Reset(rand.N(doubtLimit))
+		case <-audit.C:
+			audit.Reset(nextAudit())
+			if err := f.listAgain(ctx); err != nil {
+				end(err)
 			}
-		case <-gathered.due.C:
-			gathered.clear()
-			l.flush(parent)
+			ask()
 		case <-ctx.Done():
 		}
 	}
 	return context.Cause(ctx)
 }
 
-// take takes in what the watch says and reports whether the table changed. An
-// error ends the watch.
-func (l *loop) take(response clientv3.WatchResponse, open bool) (changed bool, err error) {
+// open starts a watch and returns when etcd has it, or ctx ends. The watch ends with
+// ctx, or up to openLimit later if etcd does not have it yet: etcd's client keeps the
+// stream of a watch that is cancelled while it is being made until the client is closed.
+func (f *feed) open(ctx context.Context) clientv3.WatchChan {
+	alive, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	made := make(chan clientv3.WatchChan, 1)
+	keys, revision := f.lister.keys, f.revision
+	go func() {
+		defer cancel()
+		late := stoppedTimer(cancel)
+		defer late.Stop()
+		context.AfterFunc(ctx, func() { late.Reset(openLimit) })
+		made <- f.store.Watch(alive, keys.from, clientv3.WithRange(keys.to), clientv3.WithRev(revision), clientv3.WithFragment())
+		<-ctx.Done()
+	}()
+	select {
+	case responses := <-made:
+		return responses
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// take takes in what the watch says. An error ends the watch.
+func (f *feed) take(response clientv3.WatchResponse, open bool) error {
 	if !open {
-		return false, errClosed
+		return errClosed
 	}
 	if err := response.Err(); err != nil {
-		return false, fmt.Errorf("watch: %w", err)
+		return fmt.Errorf("watch: %w", err)
 	}
-	known := l.revision
-	for _, event := range response.Events {
-		if event.Kv.ModRevision <= known {
-			continue
+	confirmed := response.IsProgressNotify() // all up to the header's revision was told
+	if h := response.Header; h != nil && (h.ClusterId != f.cluster || confirmed && h.Revision < f.revision) {
+		return errHistory
+	}
+	known := f.revision
+	apply := func() {
+		for _, event := range response.Events {
+			if event.Kv.ModRevision >= known { // again that of known: a transaction may come in parts
+				f.compare(event.Kv.ModRevision - 1)
+				f.replica.apply(event)
+				f.revision = max(f.revision, event.Kv.ModRevision)
+			}
 		}
-		changed = true
-		l.revision = max(l.revision, event.Kv.ModRevision)
-		if event.Type == clientv3.EventTypeDelete {
-			l.table.delete(string(event.Kv.Key))
-		} else {
-			l.table.put(event.Kv)
+		if confirmed {
+			f.compare(response.Header.Revision)
 		}
 	}
-	return changed, nil
+	if !f.run.tell(f, apply) {
+		return context.Canceled
+	}
+	return nil
+}
+
+// nextAudit returns when the next audit is: a fifth earlier or later than the average.
+func nextAudit() time.Duration { return auditInterval*4/5 + rand.N(auditInterval*2/5) }
+
+// listAgain lists all keys, to be compared once the watch has told everything up
+// to the list's revision. What fails is left to the next time. An error ends the watch.
+func (f *feed) listAgain(ctx context.Context) error {
+	list, err := f.lister.list(ctx, auditTimeout)
+	switch {
+	case err != nil:
+		f.log.DebugContext(ctx, "etcdresolver: audit failed", "what", f.what, "error", err)
+	case list.cluster != f.cluster || list.revision < f.revision:
+		return errHistory
+	default:
+		f.audited = list
+	}
+	return nil
+}
+
+// compare ends an audit if revision, up to which the watch has told everything, is
+// that of the list or later. A difference is a bug, in etcd or here. It is mended.
+// The lock of the knowledge is held.
+func (f *feed) compare(revision int64) {
+	if f.audited.revision == 0 || revision < f.audited.revision {
+		return
+	}
+	wrong := f.replica.audit(f.audited)
+	counts := &f.run.service.known.counts
+	counts.Audits++
+	counts.AuditDifferences += int64(wrong)
+	if wrong > 0 {
+		f.log.Error("etcdresolver: audit: the watch missed changes, mended by a list", "what", f.what,
+			"revision", f.audited.revision, "keys", len(f.audited.kvs), "wrong", wrong)
+	}
+	f.audited = snapshot{}
 }
 
 // askProgress asks etcd to answer on this watch. No answer is the watchdog's affair.
-func (l *loop) askProgress(ctx context.Context) {
+func (f *feed) askProgress(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, progressTimeout)
 	defer cancel()
-	if err := l.store.RequestProgress(ctx); err != nil {
-		l.log.Debug("etcdresolver: progress request failed", "error", err)
+	if err := f.store.RequestProgress(ctx); err != nil {
+		f.log.DebugContext(ctx, "etcdresolver: progress request failed", "what", f.what, "error", err)
 	}
 }
 

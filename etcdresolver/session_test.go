@@ -17,6 +17,7 @@ const (
 	addrA = "10.0.0.1:80"
 	addrB = "10.0.0.2:80"
 	addrC = "10.0.0.3:80"
+	addrD = "10.0.0.4:80"
 )
 
 func weighted(addr string, weight int) string {
@@ -144,6 +145,23 @@ func TestSession_ABurstIsFewUpdates(t *testing.T) {
 	})
 }
 
+func TestSession_ChangesWithPausesAreFewUpdatesToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd := newFakeEtcd()
+		etcd.put("payments/a", weighted(addrA, 1))
+		cc := dial(t, etcd.builder(t), "payments")
+		pass(settle)
+		for i := range 100 { // 3 s of changes, each longer after the other than the window
+			etcd.put("payments/a", weighted(addrA, 2+i))
+			pass(defaultDebounce * 3 / 2)
+		}
+		pass(settle)
+		require.LessOrEqual(t, cc.updates(), 1+3*10+1, "ten a second")
+		require.GreaterOrEqual(t, cc.updates(), 1+3*5)
+		require.Equal(t, uint32(101), cc.attrs(addrA).Weight)
+	})
+}
+
 func TestSession_DebounceIsTwentyMilliseconds(t *testing.T) {
 	for window, opts := range map[time.Duration][]Option{
 		20 * time.Millisecond: nil,
@@ -154,7 +172,7 @@ func TestSession_DebounceIsTwentyMilliseconds(t *testing.T) {
 			etcd := newFakeEtcd()
 			etcd.put("payments/a", addrA)
 			cc := dial(t, etcd.builder(t, opts...), "payments")
-			synctest.Wait()
+			pass(settle)
 			etcd.put("payments/b", addrB)
 			if window > 0 {
 				pass(window - time.Millisecond)

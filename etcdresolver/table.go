@@ -16,26 +16,24 @@ import (
 
 // member is one registration with a good value. It is immutable.
 type member struct {
-	key      string
-	created  int64 // the revision at which the key came to be
-	addr     string
-	attrs    attrs.Attrs
-	endpoint resolver.Endpoint // made once: every update of every channel uses it
+	key        string
+	created    int64 // the revision at which the key came to be
+	addr       string
+	registered attrs.Attrs
+	attrs      attrs.Attrs       // the same but for what an operator overrides
+	endpoint   resolver.Endpoint // made once: every update of every channel uses it
 }
 
-func newMember(kv *mvccpb.KeyValue, inst etcdregistry.Instance) *member {
-	endpoint := resolver.Endpoint{Addresses: []resolver.Address{{Addr: inst.Addr}}}
-	return &member{
-		key:      string(kv.Key),
-		created:  kv.CreateRevision,
-		addr:     inst.Addr,
-		attrs:    inst.Attrs,
-		endpoint: attrs.Set(endpoint, inst.Attrs),
-	}
+func newMember(key string, created int64, addr string, registered attrs.Attrs, override etcdregistry.Override) *member {
+	m := &member{key: key, created: created, addr: addr, registered: registered, attrs: override.Apply(registered)}
+	m.endpoint = attrs.Set(resolver.Endpoint{Addresses: []resolver.Address{{Addr: addr}}}, m.attrs)
+	return m
 }
 
 // says reports whether m tells a channel the same as o.
-func (m *member) says(o *member) bool { return m.addr == o.addr && m.attrs.Equal(o.attrs) }
+func (m *member) says(o *member) bool {
+	return m == o || m.addr == o.addr && m.attrs.Equal(o.attrs)
+}
 
 // bySpeaker orders members with one address, the one to go by first: one that
 // does not drain, then the newest key, because the older ones are most likely
@@ -62,13 +60,15 @@ type entry struct {
 // address, sorted by address. A change costs work for the keys it names; only
 // [table.refresh] copies the list.
 type table struct {
-	prefix  string
-	decode  Decoder
-	refused func(refusal) // called once for each revision of a key that is refused
-	entries map[string]entry
-	byAddr  map[string][]*member // the members with that address, one for almost all
-	touched map[string]struct{}  // addresses to look at in the next refresh
-	list    []*member
+	prefix    string
+	decode    Decoder
+	refused   func(refusal) // called once for each revision of a key that is refused
+	entries   map[string]entry
+	overrides map[string]etcdregistry.Override // by id or address
+	byAddr    map[string][]*member             // the members with that address, one for almost all
+	touched   map[string]struct{}              // addresses to look at in the next refresh
+	deleted   map[string]*member               // of those, what was last under a key that went
+	list      []*member
 }
 
 // refusal is a value that the decoder did not take.
@@ -81,12 +81,14 @@ type refusal struct {
 
 func newTable(prefix string, decode Decoder, refused func(refusal)) *table {
 	return &table{
-		prefix:  prefix,
-		decode:  decode,
-		refused: refused,
-		entries: make(map[string]entry),
-		byAddr:  make(map[string][]*member),
-		touched: make(map[string]struct{}),
+		prefix:    prefix,
+		decode:    decode,
+		refused:   refused,
+		entries:   make(map[string]entry),
+		overrides: make(map[string]etcdregistry.Override),
+		byAddr:    make(map[string][]*member),
+		touched:   make(map[string]struct{}),
+		deleted:   make(map[string]*member),
 	}
 }
 
@@ -117,12 +119,52 @@ func (t *table) put(kv *mvccpb.KeyValue) {
 			t.refused(refusal{key: key, revision: kv.ModRevision, kept: e.good != nil, why: err})
 		}
 		e.refused, e.why = kv.ModRevision, err
-	} else if fresh := newMember(kv, inst); e.good == nil || !e.good.says(fresh) {
-		t.drop(e.good)
-		t.add(fresh)
-		e.good = fresh
+	} else {
+		e.good = t.swap(e.good, newMember(key, e.created, inst.Addr, inst.Attrs, t.overrideOf(key, inst.Addr)))
 	}
 	t.entries[key] = e
+}
+
+// swap has fresh take the place of old and returns it, or old if both say the same.
+func (t *table) swap(old, fresh *member) *member {
+	if old != nil && old.says(fresh) && old.registered.Equal(fresh.registered) {
+		return old
+	}
+	t.drop(old)
+	t.byAddr[fresh.addr] = append(t.byAddr[fresh.addr], fresh)
+	t.touched[fresh.addr] = struct{}{}
+	return fresh
+}
+
+// overrideOf returns what overrides the instance under key: by its id or, because
+// the ids of other frameworks change with each registration, by its address.
+func (t *table) overrideOf(key, addr string) etcdregistry.Override {
+	if o, ok := t.overrides[strings.TrimPrefix(key, t.prefix)]; ok {
+		return o
+	}
+	return t.overrides[addr]
+}
+
+// override sets the override of an id or address; the zero one lifts it.
+func (t *table) override(id string, o etcdregistry.Override) {
+	if o == (etcdregistry.Override{}) {
+		delete(t.overrides, id)
+	} else {
+		t.overrides[id] = o
+	}
+	t.reconsider(t.prefix + id)
+	for _, m := range slices.Clone(t.byAddr[id]) {
+		t.reconsider(m.key)
+	}
+}
+
+// reconsider applies the overrides to a key anew.
+func (t *table) reconsider(key string) {
+	if e := t.entries[key]; e.good != nil {
+		m := e.good
+		e.good = t.swap(m, newMember(key, m.created, m.addr, m.registered, t.overrideOf(key, m.addr)))
+		t.entries[key] = e
+	}
 }
 
 // delete forgets a key.
@@ -130,26 +172,10 @@ func (t *table) delete(key string) {
 	if e, ok := t.entries[key]; ok {
 		delete(t.entries, key)
 		t.drop(e.good)
-	}
-}
-
-// replace takes in a full list: keys that are not in it are deleted.
-func (t *table) replace(kvs []*mvccpb.KeyValue) {
-	stay := make(map[string]struct{}, len(kvs))
-	for _, kv := range kvs {
-		stay[string(kv.Key)] = struct{}{}
-		t.put(kv)
-	}
-	for key := range t.entries {
-		if _, ok := stay[key]; !ok {
-			t.delete(key)
+		if e.good != nil {
+			t.deleted[e.good.addr] = e.good
 		}
 	}
-}
-
-func (t *table) add(m *member) {
-	t.byAddr[m.addr] = append(t.byAddr[m.addr], m)
-	t.touched[m.addr] = struct{}{}
 }
 
 func (t *table) drop(m *member) {
@@ -163,11 +189,11 @@ func (t *table) drop(m *member) {
 	t.touched[m.addr] = struct{}{}
 }
 
-// refresh returns the list as of now. It does not modify the lists it returned
-// before, and a member that says the same as before is the same pointer.
-func (t *table) refresh() []*member {
+// refresh returns the list as of now, and those whose keys went since the last call,
+// as they were in the end. It does not modify the lists it returned before.
+func (t *table) refresh() (list, gone []*member) {
 	if len(t.touched) == 0 {
-		return t.list
+		return t.list, nil
 	}
 	next := make([]*member, 0, len(t.list)+len(t.touched))
 	rest := t.list
@@ -180,17 +206,18 @@ func (t *table) refresh() []*member {
 			before, rest = rest[0], rest[1:]
 		}
 		if same := t.byAddr[addr]; len(same) > 0 {
-			now := slices.MinFunc(same, bySpeaker)
-			if before != nil && before.says(now) {
-				now = before
+			next = append(next, slices.MinFunc(same, bySpeaker))
+		} else if before != nil {
+			if last := t.deleted[addr]; last != nil { // else the key has another address
+				gone = append(gone, last)
 			}
-			next = append(next, now)
 		}
 	}
 	clear(t.touched)
+	clear(t.deleted)
 	next = append(next, rest...)
 	t.list = next
-	return next
+	return next, gone
 }
 
 // refusals returns how many keys stand there without a good value, and why the

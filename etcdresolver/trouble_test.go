@@ -86,11 +86,11 @@ func TestSession_ChangesBeforeTheEndOfAWatchCount(t *testing.T) {
 		etcd := newFakeEtcd()
 		etcd.put("payments/a", addrA)
 		cc := dial(t, etcd.builder(t), "payments")
-		synctest.Wait()
+		pass(settle)
 		etcd.failGets(errHang)
 		etcd.put("payments/b", addrB)
 		etcd.last().finish()
-		synctest.Wait()
+		pass(defaultDebounce)
 		require.Equal(t, addrA+" "+addrB, cc.addrs(), "no list confirms it, but the watch said it")
 	})
 }
@@ -102,9 +102,9 @@ func TestSession_QuietEtcdKeepsItsWatch(t *testing.T) {
 		cc := dial(t, etcd.builder(t), "payments")
 		pass(10 * time.Minute)
 		gets, watches, progress := etcd.counts()
-		require.Equal(t, 1, gets)
+		require.InDelta(t, 1+2, gets, 1, "an audit in 4 to 6 minutes")
 		require.Equal(t, 1, watches)
-		require.InDelta(t, 120, progress, 2)
+		require.InDelta(t, 120, progress, 4)
 		require.Equal(t, 1, cc.updates())
 	})
 }
@@ -145,6 +145,7 @@ func TestSession_AHangingWatchCallIsGivenUp(t *testing.T) {
 		etcd.put("payments/b", addrB)
 		pass(silenceLimit)
 		require.Equal(t, addrA+" "+addrB, cc.addrs())
+		pass(openLimit)
 	})
 }
 
@@ -154,9 +155,9 @@ func TestSession_ErrorBeforeTheFirstList(t *testing.T) {
 		etcd.put("pay/ments/a", addrA)
 		etcd.failGets(errHang)
 		cc := dial(t, etcd.builder(t), "pay/ments")
-		pass(999 * time.Millisecond)
+		pass(listTimeout[0] + startTimeout)
 		require.Equal(t, "etcd:///pay/ments: no list of pay/ments/ from etcd at [etcd-1:2379] yet: "+
-			"no answer within 800ms: context deadline exceeded", cc.lastError())
+			"no answer within 500ms: context deadline exceeded", cc.lastError())
 		require.Zero(t, cc.updates())
 
 		etcd.failGets(nil)

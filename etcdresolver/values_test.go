@@ -48,7 +48,7 @@ func TestSession_EmptyServiceIsAClearError(t *testing.T) {
 		require.Equal(t, addrA, cc.addrs())
 
 		etcd.delete("payments/a")
-		pass(settle)
+		pass(defaultEmptyHold + settle)
 		require.Equal(t, 2, cc.updates())
 		require.Empty(t, cc.state().Endpoints, "an error alone would leave the old endpoints")
 		require.Len(t, cc.errs, 2)

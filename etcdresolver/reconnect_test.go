@@ -1,0 +1,75 @@
+package etcdresolver
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/connectivity"
+)
+
+// reconnect has the connection be lost and come up again.
+func (c *fakeConn) reconnect() {
+	for _, state := range []connectivity.State{connectivity.Idle, connectivity.Connecting, connectivity.Ready} {
+		c.set(state)
+		synctest.Wait()
+	}
+}
+
+func TestReconnect_AWatchThatIsSilentAfterItIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, conn := newFakeEtcd(), newFakeConn(connectivity.Ready)
+		etcd.put("payments/a", addrA)
+		b := etcd.builderWith(newLink(conn))
+		cc := dialAndWait(t, b)
+		pass(time.Minute)
+		etcd.setMute(true) // the resumed watch is ahead of what was restored, say
+		etcd.unheard(change{"payments/b", addrB})
+		conn.reconnect()
+		pass(doubtLimit + minBackoff)
+		require.Equal(t, addrA+" "+addrB, cc.addrs())
+		require.EqualValues(t, 1, only(t, b).Sessions["reconnected"])
+		require.Equal(t, 1, etcd.live())
+	})
+}
+
+// It may have been restored, and have passed the revision that was known.
+func TestReconnect_AWatchThatAnswersIsReplacedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, conn := newFakeEtcd(), newFakeConn(connectivity.Ready)
+		etcd.put("payments/a", addrA)
+		cc := dialAndWait(t, etcd.builderWith(newLink(conn)))
+		etcd.unheard(change{"payments/b", addrB})
+		conn.reconnect()
+		pass(doubtLimit + minBackoff)
+		require.Equal(t, addrA+" "+addrB, cc.addrs())
+		gets, watches, _ := etcd.counts()
+		require.Equal(t, 2, gets)
+		require.Equal(t, 2, watches)
+	})
+}
+
+func TestReconnect_OneThatIsOverInAMomentCountsToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := newFakeConn(connectivity.Ready)
+		ups := make(chan struct{}, 10)
+		go newLink(conn).watch(t.Context(), func() { ups <- struct{}{} })
+		synctest.Wait()
+		require.Empty(t, ups, "it was up from the start")
+		conn.set(connectivity.Connecting) // nobody looks before it is up again
+		conn.set(connectivity.Ready)
+		synctest.Wait()
+		require.Len(t, ups, 1)
+		conn.set(connectivity.Connecting)
+		synctest.Wait()
+		conn.set(connectivity.TransientFailure)
+		synctest.Wait()
+		conn.set(connectivity.Connecting)
+		pass(time.Minute)
+		require.Len(t, ups, 1)
+		conn.set(connectivity.Ready)
+		synctest.Wait()
+		require.Len(t, ups, 2)
+	})
+}

@@ -1,0 +1,87 @@
+package etcdresolver
+
+import (
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// content is told what stands in etcd, key by key.
+type content interface {
+	put(kv *mvccpb.KeyValue)
+	delete(key string)
+}
+
+// replica follows some keys of etcd: it takes in lists and events, in any order
+// that etcd may give them, and tells its content the difference.
+type replica struct {
+	content  content
+	known    map[string]int64 // the keys that stand, and the revision of each
+	revision int64            // up to which all is known, 0 before the first list
+	cluster  uint64           // whose
+}
+
+// snapshot is a list: all keys as of a revision.
+type snapshot struct {
+	kvs      []*mvccpb.KeyValue
+	revision int64
+	cluster  uint64
+}
+
+func newReplica(c content) *replica { return &replica{content: c, known: make(map[string]int64)} }
+
+// contradicts tells whether s is of another history than what is known: etcd was
+// restored to its past, or is another cluster. Only a linearizable list can say so:
+// a member that lags behind shows the past too.
+func (r *replica) contradicts(s snapshot) bool {
+	return r.revision != 0 && (s.cluster != r.cluster || s.revision < r.revision)
+}
+
+// replace takes in a list. It trusts nothing that it knew: etcd may have been
+// restored to a past in which the same revision of a key was another one.
+func (r *replica) replace(s snapshot) {
+	for _, kv := range s.kvs {
+		r.content.put(kv)
+	}
+	r.settle(s)
+}
+
+// audit takes in a list of the revision that all is known up to, and returns how
+// many keys were wrong.
+func (r *replica) audit(s snapshot) (wrong int) {
+	for _, kv := range s.kvs {
+		if r.known[string(kv.Key)] != kv.ModRevision {
+			r.content.put(kv)
+			wrong++
+		}
+	}
+	return wrong + r.settle(s)
+}
+
+// settle forgets the keys that are not in s and returns how many those were.
+func (r *replica) settle(s snapshot) (forgotten int) {
+	stand := make(map[string]int64, len(s.kvs))
+	for _, kv := range s.kvs {
+		stand[string(kv.Key)] = kv.ModRevision
+	}
+	for key := range r.known {
+		if _, ok := stand[key]; !ok {
+			r.content.delete(key)
+			forgotten++
+		}
+	}
+	r.known, r.revision, r.cluster = stand, s.revision, s.cluster
+	return forgotten
+}
+
+// apply takes in an event, unless it is of a revision that is known already.
+func (r *replica) apply(event *clientv3.Event) {
+	key := string(event.Kv.Key)
+	if event.Type == clientv3.EventTypeDelete {
+		delete(r.known, key)
+		r.content.delete(key)
+	} else {
+		r.known[key] = event.Kv.ModRevision
+		r.content.put(event.Kv)
+	}
+	r.revision = max(r.revision, event.Kv.ModRevision)
+}

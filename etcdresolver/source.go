@@ -1,0 +1,83 @@
+package etcdresolver
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	dialTimeout          = 5 * time.Second
+	dialKeepAliveTime    = 10 * time.Second // gRPC's least
+	dialKeepAliveTimeout = 3 * time.Second
+)
+
+// source is where the runs of some services get etcd from.
+type source interface {
+	// open returns it, and with it what looks after the connection, if there is one.
+	// Each open that succeeds is followed by a close.
+	open(ctx context.Context) (store, *link, error)
+	close()
+	// endpoints returns where etcd is, for messages.
+	endpoints() []string
+}
+
+// given is a client that the caller made and closes.
+type given struct {
+	store store
+	link  *link
+}
+
+func (g *given) open(context.Context) (store, *link, error) { return g.store, g.link, nil }
+func (g *given) close()                                     {}
+func (g *given) endpoints() []string                        { return g.store.Endpoints() }
+
+// dialled is a client that is there while it is used.
+type dialled struct {
+	config clientv3.Config
+
+	mu     sync.Mutex
+	users  int
+	client *clientv3.Client
+	link   *link
+}
+
+// open makes the client for the first user. That can take until the dial timeout,
+// for a client with a user logs in.
+func (d *dialled) open(ctx context.Context) (store, *link, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.client == nil {
+		config := d.config
+		alive, cancel := context.WithCancel(context.Background()) // ends with the client
+		config.Context = alive
+		giveUp := context.AfterFunc(ctx, cancel)
+		client, err := clientv3.New(config)
+		if !giveUp() && err == nil { // cancelled: of no use to others
+			_ = client.Close()
+			err = ctx.Err()
+		}
+		if err != nil {
+			cancel()
+			return nil, nil, err
+		}
+		context.AfterFunc(client.Ctx(), cancel)
+		d.client, d.link = client, newLink(client.ActiveConnection())
+	}
+	d.users++
+	return d.client, d.link, nil
+}
+
+func (d *dialled) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.users--
+	if d.users == 0 {
+		_ = d.client.Close() // nothing of it is in use any more
+		d.client, d.link = nil, nil
+	}
+}
+
+func (d *dialled) endpoints() []string { return d.config.Endpoints }
