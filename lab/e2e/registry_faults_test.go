@@ -16,32 +16,6 @@ import (
 	"github.com/steelyard-go/steelyard/lab/localetcd"
 )
 
-func TestRegistry_RevokedLeaseIsReplaced(t *testing.T) {
-	t.Parallel()
-	client := localetcd.Start(t).Client()
-	mustRegister(t, client, 5*time.Second, etcdregistry.Instance{Addr: registryAddr, Attrs: attrs.Attrs{Weight: 5}})
-	before := requireEntry(t, client, registryKey)
-	_, err := client.Revoke(registryContext(t, 5*time.Second), before.lease)
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { _, err := lookup(client, registryKey); return err == nil }, 3*time.Second, 20*time.Millisecond)
-	after := requireEntry(t, client, registryKey)
-	require.NotEqual(t, before.lease, after.lease)
-	require.Equal(t, before.inst, after.inst)
-}
-
-func TestRegistry_DeletedKeyComesBackUnderItsLease(t *testing.T) {
-	t.Parallel()
-	client := localetcd.Start(t).Client()
-	const ttl = 4 * time.Second
-	mustRegister(t, client, ttl, etcdregistry.Instance{Addr: registryAddr})
-	before := requireEntry(t, client, registryKey)
-	_, err := client.Delete(registryContext(t, 5*time.Second), registryKey)
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { _, err := lookup(client, registryKey); return err == nil }, ttl/2+time.Second, 20*time.Millisecond)
-	require.Equal(t, before, requireEntry(t, client, registryKey))
-	require.Equal(t, 1, leaseCount(client))
-}
-
 // A restart of etcd that is shorter than the lease costs nothing at all.
 func TestRegistry_EtcdKilledAndRestartedKeepsTheKey(t *testing.T) {
 	t.Parallel()

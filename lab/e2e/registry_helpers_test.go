@@ -22,10 +22,10 @@ const (
 )
 
 // registryClient gives a client of its own, as a server process would have.
-func registryClient(t *testing.T, addr string) *clientv3.Client {
+func registryClient(t *testing.T, endpoints ...string) *clientv3.Client {
 	t.Helper()
 	client, err := clientv3.New(clientv3.Config{
-		Endpoints:            []string{addr},
+		Endpoints:            endpoints,
 		DialKeepAliveTime:    10 * time.Second,
 		DialKeepAliveTimeout: 3 * time.Second,
 		Logger:               zap.NewNop(),
@@ -57,6 +57,33 @@ func mustRegister(t *testing.T, client *clientv3.Client, ttl time.Duration, inst
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = r.Close(context.Background()) })
 	return r
+}
+
+func mustRegistrar(t *testing.T, client *clientv3.Client, opts ...etcdregistry.Option) *etcdregistry.Registrar {
+	t.Helper()
+	g, err := etcdregistry.NewRegistrar(client, opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = g.Close(context.Background()) })
+	return g
+}
+
+// mustJoin registers one more instance with a registrar, which closes it.
+func mustJoin(t *testing.T, g *etcdregistry.Registrar, addr string) *etcdregistry.Registration {
+	t.Helper()
+	r, err := g.Register(registryContext(t, 20*time.Second), registryService, etcdregistry.Instance{Addr: addr})
+	require.NoError(t, err)
+	return r
+}
+
+// keyCount counts the instances of the service. It is -1 when etcd does not answer.
+func keyCount(client *clientv3.Client) int {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	got, err := client.Get(ctx, etcdregistry.Key(registryService, ""), clientv3.WithPrefix(), clientv3.WithCountOnly())
+	if err != nil {
+		return -1
+	}
+	return int(got.Count)
 }
 
 // registryEntry is what stands under a key.
@@ -121,11 +148,11 @@ type keyHistory struct {
 	events []*clientv3.Event
 }
 
-func watchKey(t *testing.T, client *clientv3.Client, key string) *keyHistory {
+func watchKey(t *testing.T, client *clientv3.Client, key string, opts ...clientv3.OpOption) *keyHistory {
 	t.Helper()
 	h := &keyHistory{}
 	ctx, cancel := context.WithCancel(context.Background())
-	watch := client.Watch(ctx, key, clientv3.WithCreatedNotify())
+	watch := client.Watch(ctx, key, append(opts, clientv3.WithCreatedNotify())...)
 	<-watch
 	done := make(chan struct{})
 	go func() {

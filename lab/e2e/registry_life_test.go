@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/namespace"
 	"go.etcd.io/etcd/client/v3/naming/endpoints"
 
@@ -25,6 +24,12 @@ func TestRegistry_EtcdsNamingPackageReadsWhatWeWrite(t *testing.T) {
 	require.NoError(t, err)
 	list, err := official.List(registryContext(t, 5*time.Second))
 	require.NoError(t, err)
+	metadata, ok := list[registryKey].Metadata.(map[string]any)
+	require.True(t, ok)
+	require.NotEmpty(t, metadata["steelyard.owner"])
+	require.NotEmpty(t, metadata["steelyard.started"])
+	delete(metadata, "steelyard.owner")
+	delete(metadata, "steelyard.started")
 	require.Equal(t, endpoints.Key2EndpointMap{registryKey: {
 		Addr:     registryAddr,
 		Metadata: map[string]any{"weight": 5.0, "zone": "eu-1a", "draining": false},
@@ -84,67 +89,37 @@ func TestRegistry_CloseMarksThenDeletesAndLeavesNothing(t *testing.T) {
 	require.True(t, marked.Draining)
 }
 
-// The new process registers while the old one on the same address still shuts
-// down: from the first put to the last Close the key is never away.
-func TestRegistry_LateShutdownOfThePredecessorLeavesTheKey(t *testing.T) {
-	t.Parallel()
-	server := localetcd.Start(t)
-	watching := server.Client()
-	old := mustRegister(t, registryClient(t, server.Addr()), 2*time.Second, etcdregistry.Instance{Addr: registryAddr})
-	first := requireEntry(t, watching, registryKey)
-	history := watchKey(t, watching, registryKey)
-
-	successor := mustRegister(t, registryClient(t, server.Addr()), 2*time.Second,
-		etcdregistry.Instance{Addr: registryAddr, Attrs: attrs.Attrs{Weight: 7}})
-	second := requireEntry(t, watching, registryKey)
-	require.NotEqual(t, first.lease, second.lease)
-	// The old one learns of it when it looks after its key, and keeps off.
-	require.ErrorContains(t, old.Update(registryContext(t, 5*time.Second), attrs.Attrs{Weight: 3}), "another registration holds the key")
-	require.NoError(t, old.Close(registryContext(t, 5*time.Second)))
-
-	requireSteady(t, watching, registryKey, second.lease, 3*time.Second)
-	puts, deletes := history.count()
-	require.Equal(t, 1, puts)
-	require.Zero(t, deletes)
-	require.NoError(t, successor.Close(registryContext(t, 5*time.Second)))
-	require.Zero(t, leaseCount(watching))
-}
-
 func TestRegistry_StaysInTheNamespaceOfItsClient(t *testing.T) {
 	t.Parallel()
 	server := localetcd.Start(t)
 	client := registryClient(t, server.Addr())
 	client.KV = namespace.NewKV(client.KV, "tenant/")
 	client.Lease = namespace.NewLease(client.Lease, "tenant/")
+	client.Watcher = namespace.NewWatcher(client.Watcher, "tenant/")
 	r := mustRegister(t, client, 20*time.Second, etcdregistry.Instance{Addr: registryAddr})
 	requireEntry(t, server.Client(), "tenant/"+registryKey)
+	_, err := client.Delete(registryContext(t, 5*time.Second), registryKey)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { _, err := lookup(client, registryKey); return err == nil }, 3*time.Second, 10*time.Millisecond)
 	require.NoError(t, r.Update(registryContext(t, 5*time.Second), attrs.Attrs{Weight: 3}))
 	require.NoError(t, r.Close(registryContext(t, 5*time.Second)))
 	requireNoEntry(t, server.Client(), "tenant/"+registryKey)
 }
 
-func TestRegistry_ManyInOneProcessSurviveARestartOfEtcd(t *testing.T) {
+// Hundreds of registrations are one lease and one stream of watches.
+func TestRegistry_ManyOnOneRegistrarSurviveARestartOfEtcd(t *testing.T) {
 	t.Parallel()
-	const many = 100
+	const many = 300
 	process := localetcd.StartProcess(t)
 	client := registryClient(t, process.Addr())
-	prefix := etcdregistry.Key(registryService, "")
-	count := func() int64 {
-		got, err := client.Get(registryContext(t, 5*time.Second), prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
-		if err != nil {
-			return -1
-		}
-		return got.Count
-	}
-
+	registrar := mustRegistrar(t, client, registryQuiet(20*time.Second)...)
 	registrations := make([]*etcdregistry.Registration, many)
 	var starting sync.WaitGroup
 	for i := range registrations {
 		starting.Go(func() {
 			inst := etcdregistry.Instance{Addr: fmt.Sprintf("10.0.0.7:%d", 1000+i)}
 			var err error
-			registrations[i], err = etcdregistry.Register(registryContext(t, 20*time.Second), client, registryService, inst,
-				registryQuiet(20*time.Second)...)
+			registrations[i], err = registrar.Register(registryContext(t, 20*time.Second), registryService, inst)
 			if err != nil {
 				t.Error(err)
 			}
@@ -152,21 +127,36 @@ func TestRegistry_ManyInOneProcessSurviveARestartOfEtcd(t *testing.T) {
 	}
 	starting.Wait()
 	require.False(t, t.Failed())
-	require.EqualValues(t, many, count())
+	require.Equal(t, many, keyCount(client))
+	require.Equal(t, 1, leaseCount(client))
 
 	require.NoError(t, process.Kill())
 	require.NoError(t, process.Restart())
-	require.Eventually(t, func() bool { return count() == many }, 10*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return keyCount(client) == many }, 10*time.Second, 50*time.Millisecond)
 
-	var closing sync.WaitGroup
-	for _, r := range registrations {
-		closing.Go(func() {
-			if err := r.Close(context.Background()); err != nil {
-				t.Error(err)
-			}
-		})
+	for _, r := range registrations[:3] {
+		require.NoError(t, r.Close(context.Background()))
 	}
-	closing.Wait()
-	require.Zero(t, count())
+	require.Equal(t, many-3, keyCount(client))
+	require.Equal(t, 1, leaseCount(client))
+	begin := time.Now()
+	require.NoError(t, registrar.Close(context.Background()))
+	require.Less(t, time.Since(begin), 3500*time.Millisecond)
+	require.Zero(t, keyCount(client))
 	require.Zero(t, leaseCount(client))
+}
+
+func TestRegistry_LastRegistrationTakesTheLeaseWithIt(t *testing.T) {
+	t.Parallel()
+	client := localetcd.Start(t).Client()
+	registrar := mustRegistrar(t, client, registryQuiet(20*time.Second)...)
+	for range 2 {
+		first, second := mustJoin(t, registrar, "10.0.0.7:1"), mustJoin(t, registrar, "10.0.0.7:2")
+		require.NoError(t, first.Close(context.Background()))
+		require.Equal(t, 1, keyCount(client))
+		require.Equal(t, 1, leaseCount(client))
+		require.NoError(t, second.Close(context.Background()))
+		require.Zero(t, keyCount(client))
+		require.Zero(t, leaseCount(client))
+	}
 }

@@ -2,10 +2,8 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -41,16 +40,21 @@ const (
 // heard is what a resolver under test says to its channels and to the log.
 type heard struct {
 	resolver.Builder
-	mu     sync.Mutex
-	states []resolver.State
-	lines  []string
+	mu      sync.Mutex
+	last    resolver.State
+	lengths []int // of all states
+	lines   []string
 }
 
 func newHeard(client *clientv3.Client, opts ...etcdresolver.Option) *heard {
 	h := &heard{}
-	logger := slog.New(slog.NewTextHandler(h, nil))
-	h.Builder = etcdresolver.NewBuilder(client, append([]etcdresolver.Option{etcdresolver.WithLogger(logger)}, opts...)...)
+	h.Builder = etcdresolver.NewBuilder(client, append([]etcdresolver.Option{h.log()}, opts...)...)
 	return h
+}
+
+// log has a resolver of ours write its log to h.
+func (h *heard) log() etcdresolver.Option {
+	return etcdresolver.WithLogger(slog.New(slog.NewTextHandler(h, nil)))
 }
 
 func (h *heard) Build(target resolver.Target, cc resolver.ClientConn, opts resolver.BuildOptions) (resolver.Resolver, error) {
@@ -72,27 +76,36 @@ func (h *heard) logged(text string) []string {
 	return slices.DeleteFunc(slices.Clone(h.lines), func(line string) bool { return !strings.Contains(line, text) })
 }
 
-// list gives the addresses and weights of the last update, "10.0.0.1:80=5", sorted as they came.
-func (h *heard) list() (list []string) {
+// state gives the last update.
+func (h *heard) state() resolver.State {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.states) == 0 {
-		return nil
-	}
-	for _, e := range h.states[len(h.states)-1].Endpoints {
+	return h.last
+}
+
+// list gives the addresses and weights of the last update, "10.0.0.1:80=5", sorted as they came.
+func (h *heard) list() (list []string) {
+	for _, e := range h.state().Endpoints {
 		list = append(list, fmt.Sprintf("%s=%d", e.Addresses[0].Addr, attrs.FromEndpoint(e).Weight))
 	}
 	return list
 }
 
+// attrsOf gives what the last update says of a server.
+func (h *heard) attrsOf(server *policyServer) attrs.Attrs {
+	for _, e := range h.state().Endpoints {
+		if e.Addresses[0].Addr == server.addr {
+			return attrs.FromEndpoint(e)
+		}
+	}
+	return attrs.Attrs{}
+}
+
 // sizes gives the number of endpoints in each update so far.
-func (h *heard) sizes() (sizes []int) {
+func (h *heard) sizes() []int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, s := range h.states {
-		sizes = append(sizes, len(s.Endpoints))
-	}
-	return sizes
+	return slices.Clone(h.lengths)
 }
 
 func (h *heard) awaitList(tb testing.TB, within time.Duration, want ...string) {
@@ -108,7 +121,8 @@ type heardCC struct {
 
 func (c *heardCC) UpdateState(s resolver.State) error {
 	c.heard.mu.Lock()
-	c.heard.states = append(c.heard.states, s)
+	c.heard.last = s
+	c.heard.lengths = append(c.heard.lengths, len(s.Endpoints))
 	c.heard.mu.Unlock()
 	return c.ClientConn.UpdateState(s)
 }
@@ -121,14 +135,23 @@ func (l lazy) String() string { return fmt.Sprint(l()) }
 // dialHeard gives a channel that finds its servers through h.
 func dialHeard(tb testing.TB, h *heard, service, serviceConfig string, opts ...grpc.DialOption) *heardChannel {
 	tb.Helper()
-	conn, err := grpc.NewClient("etcd:///"+service, append([]grpc.DialOption{
+	conn, err := newHeardConn(h, service, serviceConfig, opts...)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { _ = conn.Close() })
+	return &heardChannel{ClientConn: conn}
+}
+
+// newHeardConn takes a service, or the target with its scheme.
+func newHeardConn(h *heard, service, serviceConfig string, opts ...grpc.DialOption) (*grpc.ClientConn, error) {
+	target := service
+	if !strings.Contains(target, "://") {
+		target = "etcd:///" + service
+	}
+	return grpc.NewClient(target, append([]grpc.DialOption{
 		grpc.WithResolvers(h),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(serviceConfig),
 	}, opts...)...)
-	require.NoError(tb, err)
-	tb.Cleanup(func() { _ = conn.Close() })
-	return &heardChannel{ClientConn: conn}
 }
 
 type heardChannel struct{ *grpc.ClientConn }
@@ -161,6 +184,16 @@ func (c *heardChannel) reaches(servers ...*policyServer) bool {
 	return len(met) == len(servers)
 }
 
+// awaitSomeReach returns when the calls reach these servers and no other.
+func (c *heardChannel) awaitSomeReach(servers ...*policyServer) {
+	for c.isOpen() && !c.reaches(servers...) {
+		<-time.After(tick)
+	}
+}
+
+// isOpen ends the loops of those who wait for what never comes.
+func (c *heardChannel) isOpen() bool { return c.GetState() != connectivity.Shutdown }
+
 // awaitReach waits until the calls reach these servers and no other.
 func (c *heardChannel) awaitReach(tb testing.TB, within time.Duration, servers ...*policyServer) {
 	tb.Helper()
@@ -171,27 +204,14 @@ func (c *heardChannel) awaitReach(tb testing.TB, within time.Duration, servers .
 // none failed.
 func (c *heardChannel) steadyCalls(tb testing.TB) (requireNoneFailed func()) {
 	tb.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	var calls int
-	var failed []error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for ctx.Err() == nil {
-			calls++
-			if _, err := c.call(5 * time.Second); err != nil {
-				failed = append(failed, err)
-			}
-			<-time.After(2 * time.Millisecond)
-		}
-	}()
-	tb.Cleanup(func() { stop(); <-done })
+	calls := startSteadyTraffic(c)
+	tb.Cleanup(func() { calls.stop() })
 	return func() {
 		tb.Helper()
-		stop()
-		<-done
+		require.True(tb, calls.stop(), "a call ignores its deadline")
+		count, failed := calls.count()
 		require.Empty(tb, failed)
-		require.Positive(tb, calls)
+		require.Positive(tb, count)
 	}
 }
 
@@ -237,53 +257,4 @@ func discoverCompact(tb testing.TB, client *clientv3.Client) {
 	require.NoError(tb, err)
 	_, err = client.Compact(ctx, got.Header.Revision)
 	require.NoError(tb, err)
-}
-
-// wire is the network of an etcd client; it can be cut.
-type wire struct {
-	mu    sync.Mutex
-	down  bool
-	conns []net.Conn
-}
-
-var errCut = errors.New("the wire is cut")
-
-func (w *wire) dialOption() grpc.DialOption { return grpc.WithContextDialer(w.dial) }
-
-func (w *wire) dial(ctx context.Context, addr string) (net.Conn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.down {
-		return nil, errCut
-	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-	if err == nil {
-		w.conns = append(w.conns, conn)
-	}
-	return conn, err
-}
-
-func (w *wire) cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.down = true
-	for _, conn := range w.conns {
-		_ = conn.Close()
-	}
-	w.conns = nil
-}
-
-func (w *wire) mend() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.down = false
-}
-
-// blackhole gives an address that takes connections and never says a word.
-func blackhole(tb testing.TB) string {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(tb, err)
-	tb.Cleanup(func() { _ = l.Close() })
-	return l.Addr().String() // the kernel accepts, nobody reads
 }

@@ -3,7 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,86 +11,10 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/namespace"
 	"go.uber.org/zap"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/steelyard-go/steelyard/etcdregistry"
 	"github.com/steelyard-go/steelyard/lab/localetcd"
 )
-
-func TestResolver_ChangesInPeaceReachTheCalls(t *testing.T) {
-	client := localetcd.Start(t).Client()
-	servers := startPolicyServers(t, 3)
-	a, b, c := servers[0], servers[1], servers[2]
-	discoverPut(t, client, a, 1)
-	discoverPut(t, client, b, 1)
-	h := newHeard(client)
-	channel := dialHeard(t, h, discoverService, stockRoundRobin)
-	channel.awaitReach(t, 2*time.Second, a, b)
-	requireNoneFailed := channel.steadyCalls(t)
-
-	discoverPut(t, client, c, 1)
-	channel.awaitReach(t, inPeace, a, b, c)
-	discoverDelete(t, client, a)
-	channel.awaitReach(t, inPeace, b, c)
-
-	accepted, closed := connections(servers[1:])
-	want := []string{b.addr + "=7", c.addr + "=1"}
-	if b.addr > c.addr {
-		want[0], want[1] = want[1], want[0]
-	}
-	discoverPut(t, client, b, 7)
-	h.awaitList(t, inPeace, want...)
-	channel.awaitReach(t, inPeace, b, c)
-	requireNoneFailed()
-	acceptedAfter, closedAfter := connections(servers[1:])
-	require.Equal(t, accepted, acceptedAfter, "a weight costs no connection")
-	require.Equal(t, closed, closedAfter)
-	require.Len(t, h.logged("synced"), 1, "one list served all that")
-}
-
-func TestResolver_EmptyServiceFailsFastThenServes(t *testing.T) {
-	client := localetcd.Start(t).Client()
-	server := startPolicyServer(t)
-	channel := dialHeard(t, newHeard(client), discoverService, stockPickFirst)
-
-	for range 2 { // never filled, and emptied
-		want := "etcd:///payments: no instances registered under payments/ in etcd at [" + client.Endpoints()[0] + "]"
-		require.Eventually(t, func() bool {
-			_, err := channel.call(5 * time.Second)
-			return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), want)
-		}, inPeace, tick)
-
-		discoverPut(t, client, server, 1)
-		channel.awaitReach(t, inPeace, server)
-		discoverDelete(t, client, server)
-	}
-}
-
-func TestResolver_BadValuesCostTheirKeysOnly(t *testing.T) {
-	client := localetcd.Start(t).Client()
-	server := startPolicyServer(t)
-	discoverPut(t, client, server, 3)
-	discoverPutValue(t, client, "payments/empty", "{}")
-	discoverPutValue(t, client, "payments/nonsense", "nonsense")
-	discoverPutValue(t, client, "payments/weight", `{"Addr":"10.0.0.1:80","Metadata":{"weight":-1}}`)
-	discoverPutValue(t, client, "payments/twin", server.addr) // the newer key of the same address
-	h := newHeard(client)
-	channel := dialHeard(t, h, discoverService, stockRoundRobin)
-	channel.awaitReach(t, 2*time.Second, server)
-	requireNoneFailed := channel.steadyCalls(t)
-	require.Equal(t, []string{server.addr + "=1"}, h.list())
-	require.Len(t, h.logged("value refused"), 3)
-
-	_, err := client.Delete(t.Context(), "payments/twin")
-	require.NoError(t, err)
-	h.awaitList(t, inPeace, server.addr+"=3")
-	discoverPutValue(t, client, etcdregistry.Key(discoverService, server.addr), "{") // a good value overwritten
-	require.Eventually(t, func() bool { return len(h.logged("last_good_kept=true")) == 1 }, inPeace, tick)
-	discoverPut(t, client, server, 4)
-	h.awaitList(t, inPeace, server.addr+"=4")
-	requireNoneFailed()
-}
 
 func TestResolver_SiblingsAreNotSeen(t *testing.T) {
 	client := localetcd.Start(t).Client()
@@ -126,10 +50,11 @@ func TestResolver_NamespacedClient(t *testing.T) {
 	channel.awaitReach(t, 2*time.Second, servers[0])
 	discoverPutValue(t, plain, "staging/payments/b", servers[1].addr)
 	channel.awaitReach(t, inPeace, servers...)
+	discoverPutValue(t, plain, "staging/"+etcdregistry.OverrideKey(discoverService, "b"), `{"weight":7}`)
+	h.awaitList(t, inPeace+slack, slices.Sorted(slices.Values([]string{servers[0].addr + "=1", servers[1].addr + "=7"}))...)
 	_, err := plain.Delete(t.Context(), "staging/payments/a")
 	require.NoError(t, err)
-	channel.awaitReach(t, inPeace, servers[1])
-	require.Len(t, h.logged("synced"), 1)
+	channel.awaitReach(t, inPeace+slack, servers[1])
 }
 
 // The first watchdog would strike after ten seconds.
@@ -166,4 +91,22 @@ func TestResolver_ManyEndpointsInPages(t *testing.T) {
 	dialHeard(t, h, discoverService, stockPickFirst).Connect()
 	require.Eventually(t, func() bool { return len(h.list()) == services }, 2*time.Second, tick)
 	require.Equal(t, []int{services}, h.sizes(), "one update, no part of it before")
+}
+
+func TestResolver_CompactionInPeaceIsNotNoticed(t *testing.T) {
+	s := newScene(t)
+	s.etcd = localetcd.Start(s).Client()
+	a, b := startPolicyServer(s), startPolicyServer(s)
+	s.put(a)
+	s.start(s.etcd.Endpoints(), a)
+	discoverPut(s, s.etcd, a, 2)
+	s.lists(inPeace, map[*policyServer]int{a: 2}) // the watch is there
+	before := len(s.heard.logged("instances cause"))
+	for range 3 {
+		s.put(a)
+		discoverCompact(s, s.etcd)
+	}
+	s.put(b)
+	s.reach(inPeace, a, b)
+	require.Len(s, s.heard.logged("instances cause"), before)
 }

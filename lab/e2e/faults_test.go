@@ -1,0 +1,28 @@
+package e2e
+
+import (
+	"slices"
+	"testing"
+)
+
+// faults are all rows, in the contract's order. Those about the registry are tests of
+// their own.
+func faults() []fault {
+	all := slices.Concat(peaceFaults, cutFaults, downFaults, authFaults, guardFaults, crowdFaults, lagFaults, clusterFaults, mixFaults)
+	slices.SortStableFunc(all, func(a, b fault) int { return a.row - b.row })
+	return all
+}
+
+func TestFaults(t *testing.T) {
+	for _, f := range faults() {
+		t.Run(f.title(), func(t *testing.T) {
+			if f.long && !*long {
+				t.Skip("only in the long suite: -args -long")
+			}
+			if !f.alone {
+				t.Parallel()
+			}
+			f.run(t, ours)
+		})
+	}
+}
