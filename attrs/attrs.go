@@ -14,6 +14,7 @@ import (
 	"maps"
 	"slices"
 
+	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/experimental/balancer/weight"
 	"google.golang.org/grpc/resolver"
 )
@@ -60,13 +61,27 @@ type (
 // ring_hash and weighted pick_first honour. The endpoint's identity does not change.
 func Set(e resolver.Endpoint, a Attrs) resolver.Endpoint {
 	a.Weight = min(a.Weight, MaxWeight)
-	e.Attributes = e.Attributes.WithValue(endpointKey{}, a)
+	set := with(a)
+	e.Attributes = set(e.Attributes)
 	e = weight.Set(e, weight.EndpointInfo{Weight: max(a.Weight, 1)})
 	e.Addresses = slices.Clone(e.Addresses)
 	for i := range e.Addresses {
-		e.Addresses[i] = SetAddress(e.Addresses[i], a)
+		e.Addresses[i].BalancerAttributes = set(e.Addresses[i].BalancerAttributes)
 	}
 	return e
+}
+
+// with returns a function that adds a to attributes. Those that it makes of nothing
+// are one and the same: an endpoint has an address or two, and lists can be long.
+func with(a Attrs) func(*attributes.Attributes) *attributes.Attributes {
+	var boxed any = a
+	bare := attributes.New(endpointKey{}, boxed)
+	return func(before *attributes.Attributes) *attributes.Attributes {
+		if before == nil {
+			return bare
+		}
+		return before.WithValue(endpointKey{}, boxed)
+	}
 }
 
 // FromEndpoint returns what [Set] put on e or on its first address. Where no

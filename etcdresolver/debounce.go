@@ -2,21 +2,25 @@ package etcdresolver
 
 import "time"
 
-// debounceLimit is for how many windows a change waits at most.
-const debounceLimit = 10
+const (
+	// debounceLimit is for how many windows a change waits at most.
+	debounceLimit = 10
+	// debounceBurst is how many updates may follow each other closely after a quiet
+	// time. Then there is one in debounceLimit windows. With windows of 20 ms that is at
+	// most ten in any second.
+	debounceBurst = 5
+)
 
-// debounceRest is how many windows pass between two updates at least, where
-// changes come with pauses longer than a window.
-const debounceRest = 5
-
-// debounce lets changes gather: it fires a window after the last one, but not
-// sooner than five windows after it was last taken from, and at the latest ten
-// windows after the first change. Its user guards it with a lock.
+// debounce lets changes gather: it fires a window after the last one, unless there
+// were many updates lately, and at the latest ten windows after the first. Its
+// user guards it with a lock.
 type debounce struct {
 	due    *time.Timer
 	window time.Duration
 	first  time.Time // of the changes gathered; zero when there are none
-	last   time.Time // when what gathered was taken
+	// spent is up to when the updates so far would have lasted at one in debounceLimit
+	// windows: a leaky bucket (ITU-T I.371, GCRA).
+	spent time.Time
 }
 
 func newDebounce(window time.Duration, fire func()) *debounce {
@@ -36,12 +40,18 @@ func (d *debounce) add() {
 	if d.first.IsZero() {
 		d.first = now
 	}
-	wait := max(d.window, d.last.Add(debounceRest*d.window).Sub(now))
-	d.due.Reset(min(wait, d.first.Add(debounceLimit*d.window).Sub(now)))
+	limit := debounceLimit * d.window
+	allowed := d.spent.Add(-(debounceBurst - 1) * limit)
+	wait := max(d.window, allowed.Sub(now))
+	d.due.Reset(min(wait, d.first.Add(limit).Sub(now)))
 }
 
 // clear is called when what gathered is taken.
 func (d *debounce) clear() {
 	d.due.Stop()
-	d.first, d.last = time.Time{}, time.Now()
+	d.first = time.Time{}
+	if now := time.Now(); d.spent.Before(now) {
+		d.spent = now
+	}
+	d.spent = d.spent.Add(debounceLimit * d.window)
 }

@@ -53,12 +53,12 @@ type overrides struct {
 	refused map[string]int64 // the revision of the last value refused of a key
 }
 
-func (o *overrides) put(kv *mvccpb.KeyValue) {
-	id, ok := o.id(string(kv.Key))
+func (o *overrides) put(key string, kv *mvccpb.KeyValue) {
+	id, ok := o.id(key)
 	if !ok {
 		return
 	}
-	override, err := etcdregistry.DecodeOverride(string(kv.Key), kv.Value)
+	override, err := etcdregistry.DecodeOverride(key, kv.Value)
 	before, kept := o.table.overrides[id]
 	if err != nil {
 		if o.refused[id] != kv.ModRevision {
@@ -66,7 +66,7 @@ func (o *overrides) put(kv *mvccpb.KeyValue) {
 				o.refused = make(map[string]int64)
 			}
 			o.refused[id] = kv.ModRevision
-			o.refuse(refusal{key: string(kv.Key), revision: kv.ModRevision, kept: kept, why: err})
+			o.refuse(refusal{key: key, revision: kv.ModRevision, kept: kept, why: err})
 		}
 		return
 	}
@@ -120,7 +120,7 @@ func (c *configText) equal(o *configText) bool {
 // configContent is the content under the key of the service config.
 type configContent knowledge
 
-func (c *configContent) put(kv *mvccpb.KeyValue) {
+func (c *configContent) put(key string, kv *mvccpb.KeyValue) {
 	if len(kv.Value) > etcdregistry.MaxValueSize {
 		if c.refusedConfig != kv.ModRevision {
 			c.refusedConfig = kv.ModRevision
@@ -131,7 +131,7 @@ func (c *configContent) put(kv *mvccpb.KeyValue) {
 		}
 		return
 	}
-	c.config = &configText{key: string(kv.Key), revision: kv.ModRevision, json: string(kv.Value)}
+	c.config = &configText{key: key, revision: kv.ModRevision, json: string(kv.Value)}
 }
 
 func (c *configContent) delete(string) { c.config = nil }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
@@ -12,8 +13,11 @@ import (
 )
 
 const (
-	// defaultPage is how many keys are asked for at a time.
+	// defaultPage is how many keys are asked for first, and pageBytes how large the
+	// pages after it are to be, about.
 	defaultPage = 1000
+	pageBytes   = 1 << 20
+	maxPage     = 20_000
 	// maxListTries bounds how often one list starts over.
 	maxListTries = 5
 )
@@ -31,6 +35,7 @@ type lister struct {
 	store store
 	keys  keyRange
 	page  int64
+	wary  bool // of larger pages: one was too large
 }
 
 // list returns them. Each page has the timeout of its own: a list of any size gets
@@ -41,7 +46,7 @@ func (l *lister) list(ctx context.Context, timeout time.Duration, opts ...client
 		switch {
 		case errors.Is(err, rpctypes.ErrCompacted): // between two pages
 		case tooLarge(err) && l.page > 1:
-			l.page = max(l.page/8, 1)
+			l.page, l.wary = max(l.page/8, 1), true
 		default:
 			return list, err
 		}
@@ -63,9 +68,23 @@ func (l *lister) try(ctx context.Context, timeout time.Duration, opts []clientv3
 		list.kvs = append(list.kvs, page.Kvs...)
 		if more = page.More && len(page.Kvs) > 0; more {
 			next = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+			l.resize(page.Kvs)
 		}
 	}
 	return list, nil
+}
+
+// resize makes the next page as large as it should be, if its values are like these:
+// etcd counts all keys that are left for each of them.
+func (l *lister) resize(kvs []*mvccpb.KeyValue) {
+	if l.wary {
+		return
+	}
+	bytes := 0
+	for _, kv := range kvs {
+		bytes += len(kv.Key) + len(kv.Value)
+	}
+	l.page = int64(min(max(len(kvs)*pageBytes/max(bytes, 1), 1), maxPage))
 }
 
 func (l *lister) get(ctx context.Context, timeout time.Duration, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {

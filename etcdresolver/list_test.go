@@ -2,6 +2,7 @@ package etcdresolver
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,7 +78,7 @@ func TestLister_EndlessCompactionIsAnError(t *testing.T) {
 		}
 		return nil
 	}
-	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10}
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10, wary: true}
 	_, err := l.list(t.Context(), time.Second)
 	require.ErrorIs(t, err, rpctypes.ErrCompacted)
 	require.Equal(t, 2*maxListTries, etcd.gets)
@@ -105,4 +106,24 @@ func TestLister_AnOverloadedEtcdIsNotAskedAgainAtOnce(t *testing.T) {
 	_, err := l.list(t.Context(), time.Second)
 	require.ErrorIs(t, err, rpctypes.ErrTooManyRequests)
 	require.Equal(t, 1, etcd.gets)
+}
+
+func TestLister_PagesAreAsLargeAsTheirBytesAllow(t *testing.T) {
+	etcd := filledEtcd(0)
+	for i := range 3000 {
+		etcd.put(fmt.Sprintf("payments/%04d", i), strings.Repeat("x", pageBytes/1000))
+	}
+	var limits []int64
+	etcd.onGet = func(_ int, op clientv3.Op) error {
+		limits = append(limits, op.Limit())
+		return nil
+	}
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 100}
+	list, err := l.list(t.Context(), time.Second)
+	require.NoError(t, err)
+	require.Len(t, list.kvs, 3000)
+	require.EqualValues(t, 100, limits[0])
+	for _, limit := range limits[1:] {
+		require.InDelta(t, 1000, limit, 20)
+	}
 }

@@ -7,7 +7,7 @@ import (
 
 // content is told what stands in etcd, key by key.
 type content interface {
-	put(kv *mvccpb.KeyValue)
+	put(key string, kv *mvccpb.KeyValue)
 	delete(key string)
 }
 
@@ -38,39 +38,31 @@ func (r *replica) contradicts(s snapshot) bool {
 
 // replace takes in a list. It trusts nothing that it knew: etcd may have been
 // restored to a past in which the same revision of a key was another one.
-func (r *replica) replace(s snapshot) {
-	for _, kv := range s.kvs {
-		r.content.put(kv)
-	}
-	r.settle(s)
-}
+func (r *replica) replace(s snapshot) { r.take(s, false) }
 
 // audit takes in a list of the revision that all is known up to, and returns how
 // many keys were wrong.
-func (r *replica) audit(s snapshot) (wrong int) {
-	for _, kv := range s.kvs {
-		if r.known[string(kv.Key)] != kv.ModRevision {
-			r.content.put(kv)
-			wrong++
-		}
-	}
-	return wrong + r.settle(s)
-}
+func (r *replica) audit(s snapshot) (wrong int) { return r.take(s, true) }
 
-// settle forgets the keys that are not in s and returns how many those were.
-func (r *replica) settle(s snapshot) (forgotten int) {
+// take returns how many keys it told the content of.
+func (r *replica) take(s snapshot, trusting bool) (told int) {
 	stand := make(map[string]int64, len(s.kvs))
 	for _, kv := range s.kvs {
-		stand[string(kv.Key)] = kv.ModRevision
+		key := string(kv.Key)
+		stand[key] = kv.ModRevision
+		if !trusting || r.known[key] != kv.ModRevision {
+			r.content.put(key, kv)
+			told++
+		}
 	}
 	for key := range r.known {
 		if _, ok := stand[key]; !ok {
 			r.content.delete(key)
-			forgotten++
+			told++
 		}
 	}
 	r.known, r.revision, r.cluster = stand, s.revision, s.cluster
-	return forgotten
+	return told
 }
 
 // apply takes in an event, unless it is of a revision that is known already.
@@ -81,7 +73,7 @@ func (r *replica) apply(event *clientv3.Event) {
 		r.content.delete(key)
 	} else {
 		r.known[key] = event.Kv.ModRevision
-		r.content.put(event.Kv)
+		r.content.put(key, event.Kv)
 	}
 	r.revision = max(r.revision, event.Kv.ModRevision)
 }

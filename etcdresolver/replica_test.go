@@ -14,13 +14,13 @@ import (
 // told is a content that notes what it is told.
 type told map[string]string
 
-func (c told) put(kv *mvccpb.KeyValue) { c[string(kv.Key)] = string(kv.Value) }
-func (c told) delete(key string)       { delete(c, key) }
+func (c told) put(key string, kv *mvccpb.KeyValue) { c[key] = string(kv.Value) }
+func (c told) delete(key string)                   { delete(c, key) }
 
 func stateOf(kvs map[string]*mvccpb.KeyValue) told {
 	state := make(told)
-	for _, kv := range kvs {
-		state.put(kv)
+	for key, kv := range kvs {
+		state.put(key, kv)
 	}
 	return state
 }

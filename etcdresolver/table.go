@@ -66,9 +66,10 @@ type table struct {
 	entries   map[string]entry
 	overrides map[string]etcdregistry.Override // by id or address
 	byAddr    map[string][]*member             // the members with that address, one for almost all
-	touched   map[string]struct{}              // addresses to look at in the next refresh
+	touched   []string                         // addresses to look at in the next refresh
 	deleted   map[string]*member               // of those, what was last under a key that went
 	list      []*member
+	usual     attrs.Attrs // what the last instance said
 }
 
 // refusal is a value that the decoder did not take.
@@ -87,7 +88,6 @@ func newTable(prefix string, decode Decoder, refused func(refusal)) *table {
 		entries:   make(map[string]entry),
 		overrides: make(map[string]etcdregistry.Override),
 		byAddr:    make(map[string][]*member),
-		touched:   make(map[string]struct{}),
 		deleted:   make(map[string]*member),
 	}
 }
@@ -100,8 +100,7 @@ func (t *table) owns(key string) bool {
 
 // put takes in what stands under a key. A value that is refused leaves the last
 // good value of this key in force.
-func (t *table) put(kv *mvccpb.KeyValue) {
-	key := string(kv.Key)
+func (t *table) put(key string, kv *mvccpb.KeyValue) {
 	if !t.owns(key) {
 		return
 	}
@@ -120,9 +119,26 @@ func (t *table) put(kv *mvccpb.KeyValue) {
 		}
 		e.refused, e.why = kv.ModRevision, err
 	} else {
+		inst = t.share(key, inst)
 		e.good = t.swap(e.good, newMember(key, e.created, inst.Addr, inst.Attrs, t.overrideOf(key, inst.Addr)))
 	}
 	t.entries[key] = e
+}
+
+// share returns inst with memory that is there already: most keys end in the address,
+// and most instances of a service say nearly the same.
+func (t *table) share(key string, inst etcdregistry.Instance) etcdregistry.Instance {
+	if strings.HasSuffix(key, inst.Addr) {
+		inst.Addr = key[len(key)-len(inst.Addr):]
+	}
+	if inst.Zone == t.usual.Zone {
+		inst.Zone = t.usual.Zone
+	}
+	if maps.Equal(inst.Labels, t.usual.Labels) {
+		inst.Labels = t.usual.Labels
+	}
+	t.usual = inst.Attrs
+	return inst
 }
 
 // swap has fresh take the place of old and returns it, or old if both say the same.
@@ -132,7 +148,7 @@ func (t *table) swap(old, fresh *member) *member {
 	}
 	t.drop(old)
 	t.byAddr[fresh.addr] = append(t.byAddr[fresh.addr], fresh)
-	t.touched[fresh.addr] = struct{}{}
+	t.touched = append(t.touched, fresh.addr)
 	return fresh
 }
 
@@ -186,7 +202,7 @@ func (t *table) drop(m *member) {
 	if t.byAddr[m.addr] = left; len(left) == 0 {
 		delete(t.byAddr, m.addr)
 	}
-	t.touched[m.addr] = struct{}{}
+	t.touched = append(t.touched, m.addr)
 }
 
 // refresh returns the list as of now, and those whose keys went since the last call,
@@ -197,7 +213,8 @@ func (t *table) refresh() (list, gone []*member) {
 	}
 	next := make([]*member, 0, len(t.list)+len(t.touched))
 	rest := t.list
-	for _, addr := range slices.Sorted(maps.Keys(t.touched)) {
+	slices.Sort(t.touched)
+	for _, addr := range slices.Compact(t.touched) {
 		at, found := slices.BinarySearchFunc(rest, addr, func(m *member, addr string) int { return cmp.Compare(m.addr, addr) })
 		next = append(next, rest[:at]...)
 		rest = rest[at:]
@@ -213,7 +230,7 @@ func (t *table) refresh() (list, gone []*member) {
 			}
 		}
 	}
-	clear(t.touched)
+	t.touched = nil
 	clear(t.deleted)
 	next = append(next, rest...)
 	t.list = next

@@ -54,8 +54,8 @@ func TestTable_DuplicatesCountOnce(t *testing.T) {
 
 func TestTable_TheOtherKeyTakesOver(t *testing.T) {
 	table := newTable("s/", bare, ignore)
-	table.put(kv("s/a", addrA, 1, 1))
-	table.put(kv("s/b", addrA, 2, 2))
+	put(table, kv("s/a", addrA, 1, 1))
+	put(table, kv("s/b", addrA, 2, 2))
 	table.delete("s/b")
 	require.Equal(t, addrA, addrsOf(refreshed(table)))
 	table.delete("s/a")
@@ -66,12 +66,12 @@ func TestTable_TheOtherKeyTakesOver(t *testing.T) {
 
 func TestTable_KeyMadeAnewUnseenForgetsItsGoodValue(t *testing.T) {
 	for name, apply := range map[string]func(*table, *mvccpb.KeyValue){
-		"by a put":  func(t *table, kv *mvccpb.KeyValue) { t.put(kv) },
+		"by a put":  func(t *table, kv *mvccpb.KeyValue) { put(t, kv) },
 		"by a list": func(t *table, kv *mvccpb.KeyValue) { newReplica(t).replace(snapshot{kvs: []*mvccpb.KeyValue{kv}}) },
 	} {
 		var refused []refusal
 		table := newTable("s/", etcdregistry.Decode, func(r refusal) { refused = append(refused, r) })
-		table.put(kv("s/a", addrA, 1, 1))
+		put(table, kv("s/a", addrA, 1, 1))
 		apply(table, kv("s/a", "{", 1, 2))
 		require.Equal(t, addrA, addrsOf(refreshed(table)), name)
 		apply(table, kv("s/a", "{", 5, 5))
@@ -86,13 +86,13 @@ func TestTable_KeyMadeAnewUnseenForgetsItsGoodValue(t *testing.T) {
 func TestTable_RefreshKeepsWhatDidNotChange(t *testing.T) {
 	table := newTable("s/", etcdregistry.Decode, ignore)
 	for i := range 100 {
-		table.put(kv(fmt.Sprintf("s/%d", i), fmt.Sprintf("10.0.0.%d:80", i), 1, 1))
+		put(table, kv(fmt.Sprintf("s/%d", i), fmt.Sprintf("10.0.0.%d:80", i), 1, 1))
 	}
 	before := refreshed(table)
 	copied := slices.Clone(before)
-	table.put(kv("s/50", weighted("10.0.0.50:80", 9), 1, 2))
+	put(table, kv("s/50", weighted("10.0.0.50:80", 9), 1, 2))
 	table.delete("s/70")
-	table.put(kv("s/71", "10.0.0.71:80", 1, 2))
+	put(table, kv("s/71", "10.0.0.71:80", 1, 2))
 	after := refreshed(table)
 	require.Equal(t, copied, before, "lists that channels have are never modified")
 	require.Len(t, after, 99)
@@ -116,6 +116,8 @@ func TestTable_AnEqualListIsNoWork(t *testing.T) {
 	replica.replace(snapshot{kvs: list})
 	require.Empty(t, table.touched)
 }
+
+func put(t *table, kv *mvccpb.KeyValue) { t.put(string(kv.Key), kv) }
 
 func refreshed(t *table) []*member {
 	list, _ := t.refresh()
