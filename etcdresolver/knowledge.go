@@ -53,6 +53,8 @@ type overrides struct {
 	refused map[string]int64 // the revision of the last value refused of a key
 }
 
+func (o *overrides) expect(int) {}
+
 func (o *overrides) put(key string, kv *mvccpb.KeyValue) {
 	id, ok := o.id(key)
 	if !ok {
@@ -119,6 +121,8 @@ func (c *configText) equal(o *configText) bool {
 
 // configContent is the content under the key of the service config.
 type configContent knowledge
+
+func (c *configContent) expect(int) {}
 
 func (c *configContent) put(key string, kv *mvccpb.KeyValue) {
 	if len(kv.Value) > etcdregistry.MaxValueSize {

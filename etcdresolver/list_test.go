@@ -34,7 +34,7 @@ func TestLister_PagesAreOfOneRevision(t *testing.T) {
 		}
 		return nil
 	}
-	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10}
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10, wary: true}
 	list, err := l.list(t.Context(), time.Second)
 	require.NoError(t, err)
 	require.Equal(t, want, list.revision)
@@ -62,7 +62,7 @@ func TestLister_CompactionBetweenPagesStartsOver(t *testing.T) {
 		}
 		return nil
 	}
-	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10}
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10, wary: true}
 	list, err := l.list(t.Context(), time.Second)
 	require.NoError(t, err)
 	require.Len(t, list.kvs, 26)

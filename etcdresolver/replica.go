@@ -7,6 +7,7 @@ import (
 
 // content is told what stands in etcd, key by key.
 type content interface {
+	expect(keys int) // a list of so many
 	put(key string, kv *mvccpb.KeyValue)
 	delete(key string)
 }
@@ -47,6 +48,7 @@ func (r *replica) audit(s snapshot) (wrong int) { return r.take(s, true) }
 // take returns how many keys it told the content of.
 func (r *replica) take(s snapshot, trusting bool) (told int) {
 	stand := make(map[string]int64, len(s.kvs))
+	r.content.expect(len(s.kvs))
 	for _, kv := range s.kvs {
 		key := string(kv.Key)
 		stand[key] = kv.ModRevision

@@ -14,6 +14,7 @@ import (
 // told is a content that notes what it is told.
 type told map[string]string
 
+func (c told) expect(int)                          {}
 func (c told) put(key string, kv *mvccpb.KeyValue) { c[key] = string(kv.Value) }
 func (c told) delete(key string)                   { delete(c, key) }
 

@@ -3,6 +3,7 @@ package etcdresolver
 import (
 	"bytes"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -214,18 +215,18 @@ func TestStart_ADeniedExtraIsAskedForSlowlyAndDisturbsNothing(t *testing.T) {
 		etcd, logs := newFakeEtcd(), &logLines{}
 		etcd.put("payments/a", weighted(addrA, 5))
 		etcd.put(overrideKey("a"), `{"weight":2}`)
-		asked := 0
-		etcd.onGetOf("steelyard/", func() error { asked++; return rpctypes.ErrPermissionDenied })
+		var asked atomic.Int64
+		etcd.onGetOf("steelyard/", func() error { asked.Add(1); return rpctypes.ErrPermissionDenied })
 		b := etcd.builder(t, withOverrides, WithLogger(logs.logger()))
 		cc := dialAndWait(t, b)
 		pass(10 * time.Minute) // waits are up to 30 s now
-		asked = 0
+		asked.Store(0)
 		for range 60 * 60 {
 			cc.resolver.ResolveNow(resolver.ResolveNowOptions{})
 			pass(time.Second)
 		}
-		require.Less(t, asked, 2*2*3600/15, "a list of either kind in 15 s on average, and some slack")
-		require.Greater(t, asked, 3600/15, "but for ever")
+		require.Less(t, asked.Load(), int64(2*2*3600/15), "a list of either kind in 15 s on average, and some slack")
+		require.Greater(t, asked.Load(), int64(3600/15), "but for ever")
 		require.Len(t, logs.with("permission denied"), 1)
 		_, watches, _ := etcd.counts()
 		require.Equal(t, 1, watches)

@@ -19,15 +19,25 @@ type member struct {
 	key        string
 	created    int64 // the revision at which the key came to be
 	addr       string
-	registered attrs.Attrs
-	attrs      attrs.Attrs       // the same but for what an operator overrides
+	attrs      attrs.Attrs       // as registered, but for what an operator overrides
+	overridden *attrs.Attrs      // as registered, if an operator overrides that
 	endpoint   resolver.Endpoint // made once: every update of every channel uses it
 }
 
 func newMember(key string, created int64, addr string, registered attrs.Attrs, override etcdregistry.Override) *member {
-	m := &member{key: key, created: created, addr: addr, registered: registered, attrs: override.Apply(registered)}
+	m := &member{key: key, created: created, addr: addr, attrs: override.Apply(registered)}
+	if override != (etcdregistry.Override{}) {
+		m.overridden = &registered
+	}
 	m.endpoint = attrs.Set(resolver.Endpoint{Addresses: []resolver.Address{{Addr: addr}}}, m.attrs)
 	return m
+}
+
+func (m *member) registered() attrs.Attrs {
+	if m.overridden != nil {
+		return *m.overridden
+	}
+	return m.attrs
 }
 
 // says reports whether m tells a channel the same as o.
@@ -92,6 +102,13 @@ func newTable(prefix string, decode Decoder, refused func(refusal)) *table {
 	}
 }
 
+// expect makes room for a list, if it is the first.
+func (t *table) expect(keys int) {
+	if len(t.entries) == 0 {
+		t.entries, t.byAddr = make(map[string]entry, keys), make(map[string][]*member, keys)
+	}
+}
+
 // owns reports whether key is a direct child of the service.
 func (t *table) owns(key string) bool {
 	id, ok := strings.CutPrefix(key, t.prefix)
@@ -143,7 +160,7 @@ func (t *table) share(key string, inst etcdregistry.Instance) etcdregistry.Insta
 
 // swap has fresh take the place of old and returns it, or old if both say the same.
 func (t *table) swap(old, fresh *member) *member {
-	if old != nil && old.says(fresh) && old.registered.Equal(fresh.registered) {
+	if old != nil && old.says(fresh) && old.registered().Equal(fresh.registered()) {
 		return old
 	}
 	t.drop(old)
@@ -178,7 +195,7 @@ func (t *table) override(id string, o etcdregistry.Override) {
 func (t *table) reconsider(key string) {
 	if e := t.entries[key]; e.good != nil {
 		m := e.good
-		e.good = t.swap(m, newMember(key, m.created, m.addr, m.registered, t.overrideOf(key, m.addr)))
+		e.good = t.swap(m, newMember(key, m.created, m.addr, m.registered(), t.overrideOf(key, m.addr)))
 		t.entries[key] = e
 	}
 }

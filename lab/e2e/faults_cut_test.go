@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/steelyard-go/steelyard/etcdregistry"
+	"github.com/steelyard-go/steelyard/etcdresolver"
 	"github.com/steelyard-go/steelyard/lab/localetcd"
 )
 
@@ -52,13 +53,17 @@ func playCut(s *scene, during time.Duration, fail func(*localetcd.Proxy), compac
 		discoverCompact(s, s.etcd)
 	}
 	s.keeps(during, a, b)
+	s.is(etcdresolver.Degraded, during > 12*time.Second) // the watchdog's ten, and a list's deadline
 	network.Mend()
 	s.reach(s.limit, b, c)
 	if compacts {
 		s.logs(0, 2, "has been compacted") // on the session's end, and on recovery
 	}
+	s.is(etcdresolver.Synced, true)
 	if s.under.asserted {
-		require.Zero(s, s.stats().AuditDifferences)
+		stats := s.stats()
+		require.Equal(s, []int{1, 2, 0}, []int{stats.Channels, stats.Endpoints, stats.Held})
+		require.Zero(s, stats.AuditDifferences)
 	}
 }
 

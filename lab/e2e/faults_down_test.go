@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 
+	"github.com/steelyard-go/steelyard/etcdresolver"
 	"github.com/steelyard-go/steelyard/lab/localetcd"
 )
 
@@ -46,6 +47,7 @@ func playDownAtStart(s *scene) {
 		s.errs(err, codes.Unavailable, "etcd:///payments: no list of payments/ from etcd at ["+etcd.Addr()+"] yet: ")
 		s.errs(err, codes.Unavailable, "connection refused")
 	})
+	s.is(etcdresolver.Init, true)
 	s.report.converged = 0 // that was before the trouble's end
 	waiting := make(chan error, 1)
 	go func() {
@@ -94,6 +96,7 @@ func playIdle(s *scene) {
 	for state := s.channel.GetState(); state != connectivity.Idle; state = s.channel.GetState() {
 		require.True(s, s.channel.WaitForStateChange(ctx, state))
 	}
+	s.is(etcdresolver.Idle, true)
 	s.within(s.limit, "the first call", func() {
 		_, err := s.channel.call(callTimeout)
 		s.errs(err, codes.OK, "")

@@ -118,6 +118,15 @@ func (s *scene) logs(within time.Duration, count int, text string) {
 	}
 }
 
+// is waits until our resolver says that it is in a state, if it should.
+func (s *scene) is(state etcdresolver.State, should bool) {
+	s.Helper()
+	if should && s.under.asserted {
+		require.Eventually(s, func() bool { return s.stats().State == state }, setup, tick,
+			"want %v, got %+v; log:\n%s", state, lazy(func() any { return s.stats() }), lazy(s.log))
+	}
+}
+
 // lists waits until the list that the resolver gave says these servers have these
 // weights, and no more. The official one drops them.
 func (s *scene) lists(within time.Duration, weights map[*policyServer]int) {
