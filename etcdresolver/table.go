@@ -24,12 +24,26 @@ type member struct {
 	endpoint   resolver.Endpoint // made once: every update of every channel uses it
 }
 
-func newMember(key string, created int64, addr string, registered attrs.Attrs, override etcdregistry.Override) *member {
-	m := &member{key: key, created: created, addr: addr, attrs: override.Apply(registered)}
-	if override != (etcdregistry.Override{}) {
-		m.overridden = &registered
+// newMember returns the member that registered as a. It shares what it can with like,
+// any other member: most instances of a service say nearly the same.
+func newMember(key string, created int64, addr string, a attrs.Attrs, override etcdregistry.Override, like *member) *member {
+	if a.Zone == like.attrs.Zone {
+		a.Zone = like.attrs.Zone
 	}
-	m.endpoint = attrs.Set(resolver.Endpoint{Addresses: []resolver.Address{{Addr: addr}}}, m.attrs)
+	if maps.Equal(a.Labels, like.attrs.Labels) {
+		a.Labels = like.attrs.Labels
+	}
+	m := &member{key: key, created: created, addr: addr, attrs: override.Apply(a)}
+	if override != (etcdregistry.Override{}) {
+		m.overridden = &a
+	}
+	if like.addr != "" && m.attrs.Equal(like.attrs) {
+		address := like.endpoint.Addresses[0]
+		address.Addr = addr
+		m.endpoint = resolver.Endpoint{Addresses: []resolver.Address{address}, Attributes: like.endpoint.Attributes}
+	} else {
+		m.endpoint = attrs.Set(resolver.Endpoint{Addresses: []resolver.Address{{Addr: addr}}}, m.attrs)
+	}
 	return m
 }
 
@@ -79,7 +93,7 @@ type table struct {
 	touched   []string                         // addresses to look at in the next refresh
 	deleted   map[string]*member               // of those, what was last under a key that went
 	list      []*member
-	usual     attrs.Attrs // what the last instance said
+	latest    *member // that was made
 }
 
 // refusal is a value that the decoder did not take.
@@ -99,6 +113,7 @@ func newTable(prefix string, decode Decoder, refused func(refusal)) *table {
 		overrides: make(map[string]etcdregistry.Override),
 		byAddr:    make(map[string][]*member),
 		deleted:   make(map[string]*member),
+		latest:    &member{},
 	}
 }
 
@@ -136,26 +151,17 @@ func (t *table) put(key string, kv *mvccpb.KeyValue) {
 		}
 		e.refused, e.why = kv.ModRevision, err
 	} else {
-		inst = t.share(key, inst)
-		e.good = t.swap(e.good, newMember(key, e.created, inst.Addr, inst.Attrs, t.overrideOf(key, inst.Addr)))
+		e.good = t.swap(e.good, t.newMember(key, e.created, inst.Addr, inst.Attrs))
 	}
 	t.entries[key] = e
 }
 
-// share returns inst with memory that is there already: most keys end in the address,
-// and most instances of a service say nearly the same.
-func (t *table) share(key string, inst etcdregistry.Instance) etcdregistry.Instance {
-	if strings.HasSuffix(key, inst.Addr) {
-		inst.Addr = key[len(key)-len(inst.Addr):]
+func (t *table) newMember(key string, created int64, addr string, registered attrs.Attrs) *member {
+	if strings.HasSuffix(key, addr) {
+		addr = key[len(key)-len(addr):] // the same memory
 	}
-	if inst.Zone == t.usual.Zone {
-		inst.Zone = t.usual.Zone
-	}
-	if maps.Equal(inst.Labels, t.usual.Labels) {
-		inst.Labels = t.usual.Labels
-	}
-	t.usual = inst.Attrs
-	return inst
+	t.latest = newMember(key, created, addr, registered, t.overrideOf(key, addr), t.latest)
+	return t.latest
 }
 
 // swap has fresh take the place of old and returns it, or old if both say the same.
@@ -195,7 +201,7 @@ func (t *table) override(id string, o etcdregistry.Override) {
 func (t *table) reconsider(key string) {
 	if e := t.entries[key]; e.good != nil {
 		m := e.good
-		e.good = t.swap(m, newMember(key, m.created, m.addr, m.registered(), t.overrideOf(key, m.addr)))
+		e.good = t.swap(m, t.newMember(key, m.created, m.addr, m.registered()))
 		t.entries[key] = e
 	}
 }

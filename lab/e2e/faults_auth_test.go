@@ -147,17 +147,20 @@ func playCertificates(s *scene) {
 	}
 
 	s.policy = stockPickFirst
-	refused, foreign := ca.ClientConfig(), other.ClientConfig()
-	refused.Certificates = foreign.Certificates
+	unknown, foreign := ca.ClientConfig(), other.ClientConfig()
+	unknown.Certificates = foreign.Certificates
 	for text, config := range map[string]clientv3.Config{
-		"tls: ": {TLS: refused}, // by the server
+		"tls: ": {TLS: unknown}, // by the server
 		"x509: certificate signed by unknown authority": {TLS: foreign}, // by the client
 	} {
 		begun, dials := time.Now(), newDialCounter()
 		config.Endpoints = []string{etcd.Addr()}
 		config.DialOptions = []grpc.DialOption{grpc.WithContextDialer(dials.dial)}
-		channel := s.open(s.resolver(s.connect(config)), discoverService)
-		s.within(time.Second, "a call's error", func() { failsWith(channel, codes.Unavailable, text) })
+		refused := s.resolver(s.connect(config))
+		channel := s.open(refused, discoverService)
+		s.within(time.Second, "a call's error", func() { failsWith(channel, codes.Unavailable, "no list of payments/") })
+		// Of a connection that the server closes the client may see the reset only.
+		s.within(s.limit, "a call's error with the cause", func() { failsWith(channel, codes.Unavailable, text) })
 		s.keeps(4*time.Second, b, c)
 		require.LessOrEqual(s, dials.count(etcd.Addr()), 3+int(time.Since(begun)/time.Second), "about one in two seconds")
 	}
