@@ -27,7 +27,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 .PHONY: help
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: all
 all: fmt build test ## Format, build and test everything
@@ -56,6 +56,7 @@ allocs: ## Run the tests that the race detector hinders: allocations, and the ha
 .PHONY: bench-once
 bench-once:
 	go test -run '^$$' -bench . -benchtime 1x -timeout 10m ./bench/
+	cd lab && go test -run '^$$' -bench . -benchtime 1x -timeout 10m ./e2e/
 
 .PHONY: lint
 lint: $(LINT) ## Run go vet and the linters over both modules
@@ -69,6 +70,21 @@ lint: $(LINT) ## Run go vet and the linters over both modules
 fmt: $(LINT) ## Format the code of both modules
 	$(LINT) fmt ./...
 	cd lab && $(LINT) fmt --config ../.golangci.yml ./...
+
+# Arguments for the long suite: make test-long LONG="-mix 30m -seed 7"
+LONG ?= -mix 30m
+
+.PHONY: test-long
+test-long: ## Run the long faults and half an hour of random ones (LONG="-mix 30m -seed 7")
+	cd lab && go test $(RACE) -timeout 4h -v -run 'TestFaults|TestRegistry' ./e2e -args -long $(LONG)
+
+.PHONY: baseline
+baseline: ## Play the faults against etcd's own resolver too, for lab/e2e/RESULTS.md
+	cd lab && go test -timeout 3h -v -run TestBaseline ./e2e -args -long -baseline
+
+.PHONY: scale
+scale: ## Measure discovery at 20,000 endpoints beside etcd's own resolver (COUNT=)
+	cd lab && go test -run '^$$' -bench Scale_ -benchtime 1x -count $(COUNT) -timeout 2h ./e2e -args -scale.full
 
 .PHONY: bench
 bench: ## Run the benchmarks beside grpc-go's own policies (BENCH=, BENCHTIME=, COUNT=)

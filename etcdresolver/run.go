@@ -106,7 +106,7 @@ func (r *run) flushLocked() {
 	list, gone := k.table.refresh()
 	now := time.Now()
 	guarded := k.guards.apply(now, list, gone, r.feeds[0].synced)
-	if guarded.held != k.held {
+	if (guarded.held > 0) != (k.held > 0) {
 		r.service.log.Warn("etcdresolver: guard", "held", guarded.held, "held_before", k.held, "listed", len(list))
 	}
 	k.held = guarded.held
