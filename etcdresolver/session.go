@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/metadata"
 )
@@ -46,7 +47,7 @@ func (f *feed) session(ctx context.Context) error {
 	timeout := listTimeout[min(f.failures, len(listTimeout)-1)]
 	list, err := f.lister.list(ctx, timeout)
 	if err != nil {
-		if f.run.unknown(f) {
+		if f.run.unknown(f) && !errors.Is(err, rpctypes.ErrPermissionDenied) {
 			f.start(ctx)
 		}
 		return f.link.explain(ctx, err, timeout)
