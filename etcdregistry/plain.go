@@ -31,7 +31,7 @@ func decodePlain(raw []byte) (inst Instance, ok bool) {
 		}
 		return false
 	})
-	return inst, ok && len(p.rest) == 0 && checkAddr(inst.Addr) == nil
+	return inst, ok && p.rest == "" && checkAddr(inst.Addr) == nil
 }
 
 // object calls field with the name of each field, to read its value.
