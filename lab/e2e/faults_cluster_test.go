@@ -212,8 +212,11 @@ func playQuorumLost(s *scene, lose, restore func(*localetcd.Process) error) {
 	s.keeps(15*time.Second, relay.registered()...)
 	require.NoError(s, together(lost, restore))
 	relay.passWithout(nil, cluster)
+	mended := time.Now()
 	s.reach(s.limit, relay.registered()...)
-	late.reach(time.Second, relay.registered()...) // it waited as long
+	waited := time.Since(mended)
+	late.reach(s.limit-waited, relay.registered()...)
+	late.report.converged += waited
 	late.end()
 	s.report = s.report.and(late.report)
 }
