@@ -223,7 +223,7 @@ func playQuorumLost(s *scene, lose, restore func(*localetcd.Process) error) {
 
 // another gives a client that comes later, to be ended before the scene.
 func (s *scene) another() *scene {
-	return &scene{T: s.T, fault: s.fault, under: s.under, etcd: s.etcd}
+	return &scene{T: s.T, fault: s.fault, under: s.under, options: s.options, etcd: s.etcd}
 }
 
 // and gives the report of both.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/steelyard-go/steelyard/attrs"
 	"github.com/steelyard-go/steelyard/etcdregistry"
+	"github.com/steelyard-go/steelyard/etcdresolver"
 	"github.com/steelyard-go/steelyard/lab/localetcd"
 )
 
@@ -51,6 +52,9 @@ func (s *registeredServer) key() string { return etcdregistry.Key(discoverServic
 func startMix(s *scene) *mix {
 	m := &mix{scene: s, cluster: localetcd.StartCluster(s), byHand: startPolicyServers(s, handmadeServers)}
 	s.etcd = m.cluster.Client()
+	// Leases run out by the half when outages add up. What a guard then holds must have
+	// gone by the end of a round's limit, to compare the lists.
+	s.options = []etcdresolver.Option{etcdresolver.WithShrinkGuard(3 * time.Second)}
 	for _, addr := range m.cluster.Endpoints() {
 		m.clientProxies = append(m.clientProxies, localetcd.StartProxy(s, addr))
 		m.registrarProxies = append(m.registrarProxies, localetcd.StartProxy(s, addr))

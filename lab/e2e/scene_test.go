@@ -63,6 +63,7 @@ type scene struct {
 
 	policy      string // service config of the channels, round_robin unless set
 	channelOpts []grpc.DialOption
+	options     []etcdresolver.Option // of ours
 
 	etcd    *clientv3.Client // the operator's, who sees etcd as it is; set first
 	client  *clientv3.Client // that of the resolver under test
@@ -133,7 +134,7 @@ func (s *scene) dial(client *clientv3.Client, opts ...etcdresolver.Option) {
 func (s *scene) resolver(client *clientv3.Client, opts ...etcdresolver.Option) *heard {
 	s.Helper()
 	h := &heard{}
-	builder, err := s.under.build(client, append([]etcdresolver.Option{h.log()}, opts...))
+	builder, err := s.under.build(client, slices.Concat([]etcdresolver.Option{h.log()}, s.options, opts))
 	require.NoError(s, err)
 	h.Builder = builder
 	return h
