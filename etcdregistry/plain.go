@@ -74,7 +74,11 @@ func (p *plain) value() (text string, ok bool) {
 	if strings.HasPrefix(p.rest, `"`) {
 		return p.cut(plainQuote(p.rest))
 	}
-	text, ok = p.cut(max(strings.IndexAny(p.rest, ",}"), 0))
+	end := 0
+	for end < len(p.rest) && p.rest[end] != ',' && p.rest[end] != '}' {
+		end++
+	}
+	text, ok = p.cut(end)
 	return text, ok && (text == "true" || text == "false" || isWhole(text))
 }
 

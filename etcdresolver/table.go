@@ -121,6 +121,7 @@ func newTable(prefix string, decode Decoder, refused func(refusal)) *table {
 func (t *table) expect(keys int) {
 	if len(t.entries) == 0 {
 		t.entries, t.byAddr = make(map[string]entry, keys), make(map[string][]*member, keys)
+		t.touched = slices.Grow(t.touched, keys)
 	}
 }
 
