@@ -6,9 +6,10 @@ const (
 	// debounceLimit is for how many windows a change waits at most.
 	debounceLimit = 10
 	// debounceBurst is how many updates may follow each other closely after a quiet
-	// time. Then there is one in debounceLimit windows. With windows of 20 ms that is at
+	// time. Then there is one in debounceRest windows. With windows of 20 ms that is at
 	// most ten in any second.
-	debounceBurst = 5
+	debounceBurst = 3
+	debounceRest  = 7
 )
 
 // debounce lets changes gather: it fires a window after the last one, unless there
@@ -18,7 +19,7 @@ type debounce struct {
 	due    *time.Timer
 	window time.Duration
 	first  time.Time // of the changes gathered; zero when there are none
-	// spent is up to when the updates so far would have lasted at one in debounceLimit
+	// spent is up to when the updates so far would have lasted at one in debounceRest
 	// windows: a leaky bucket (ITU-T I.371, GCRA).
 	spent time.Time
 }
@@ -40,10 +41,9 @@ func (d *debounce) add() {
 	if d.first.IsZero() {
 		d.first = now
 	}
-	limit := debounceLimit * d.window
-	allowed := d.spent.Add(-(debounceBurst - 1) * limit)
+	allowed := d.spent.Add(-(debounceBurst - 1) * debounceRest * d.window)
 	wait := max(d.window, allowed.Sub(now))
-	d.due.Reset(min(wait, d.first.Add(limit).Sub(now)))
+	d.due.Reset(min(wait, d.first.Add(debounceLimit*d.window).Sub(now)))
 }
 
 // clear is called when what gathered is taken.
@@ -53,5 +53,5 @@ func (d *debounce) clear() {
 	if now := time.Now(); d.spent.Before(now) {
 		d.spent = now
 	}
-	d.spent = d.spent.Add(debounceLimit * d.window)
+	d.spent = d.spent.Add(debounceRest * d.window)
 }
