@@ -60,7 +60,7 @@ func playLeasesRunOut(s *scene) {
 	require.NoError(s, etcd.Kill())
 	s.keeps(30*time.Second, servers...)
 	require.NoError(s, etcd.Restart())
-	s.keeps(s.limit, servers...) // the leases run out, the servers register again
+	s.keeps(s.limit, servers...) // etcd gives the leases another TTL, the servers make new ones
 	s.reach(s.limit, servers...)
 	s.stand(time.Second, servers...)
 	if s.under.asserted {
