@@ -3,6 +3,7 @@ package etcdregistry
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,6 +77,32 @@ func TestClose_MarkThatHangsLeavesTimeForTheRemoval(t *testing.T) {
 		require.Zero(t, s.key(testKey))
 		require.Zero(t, s.leaseCount())
 	})
+}
+
+// A member hangs, the next call goes to another one: there is time for that.
+func TestClose_TriesAnotherMember(t *testing.T) {
+	for _, call := range []string{"holder", "revoke"} { // the first is for the mark
+		for kind, only := range map[string]bool{"Register": true, "Registrar": false} {
+			t.Run(call+" of "+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var s fakeStore
+					g := mustRegistrar(t, &s, WithTTL(20*time.Second))
+					r, err := g.register(t.Context(), testService, Instance{Addr: testAddr}, g.keeper.options, only)
+					require.NoError(t, err)
+					synctest.Wait()
+					var asked atomic.Int32
+					s.setFault(func(ctx context.Context, asks string) error {
+						if asks == call && asked.Add(1) == 1 {
+							return hanging(ctx, asks)
+						}
+						return nil
+					})
+					mustClose(t, r)
+					require.Contains(t, s.gaps()[0], `"draining":true`)
+				})
+			})
+		}
+	}
 }
 
 // Every goroutine must have ended by then: synctest.Test fails if one has not.

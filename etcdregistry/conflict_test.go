@@ -1,6 +1,7 @@
 package etcdregistry
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -93,6 +94,37 @@ func TestConflict_FightIsNoStormOfPuts(t *testing.T) {
 	})
 }
 
+func TestConflict_FightIsNoStormOfLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		var log logBuffer
+		mustRegister(t, &s, Instance{}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		put := mustGrant(t, &s)
+		older := otherOwner(t, -time.Minute)
+		for range 600 {
+			put(older)
+			pass(time.Second)
+		}
+		require.InDelta(t, 2*600/30, len(log.lines()), 5, "taken back and registered, every 30s of ten minutes")
+	})
+}
+
+// As where etcd is restored from a backup: the value is our own, the lease is forgotten.
+func TestConflict_OwnValueUnderAnotherLeaseIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		r := mustRegister(t, &s, Instance{})
+		synctest.Wait()
+		mine := s.key(testKey)
+		mustGrant(t, &s)(mine.value)
+		pass(time.Second)
+		require.Equal(t, mine.lease, s.key(testKey).lease)
+		require.Zero(t, r.Stats().Conflicts)
+		require.Zero(t, r.Stats().KeysTakenBack)
+		require.Equal(t, 1, r.Stats().KeysLost)
+	})
+}
+
 // A newcomer takes over from a machine whose clock runs ahead, and keeps the key.
 func TestConflict_NewcomerIsTheNewerOneWhateverTheClocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -108,6 +140,23 @@ func TestConflict_NewcomerIsTheNewerOneWhateverTheClocks(t *testing.T) {
 		require.Equal(t, mine.value, s.key(testKey).value)
 		require.NoError(t, r.Update(t.Context(), attrs.Attrs{Weight: 2}))
 		require.True(t, ownerOf([]byte(ahead)).yieldsTo(ownerOf([]byte(s.key(testKey).value))), "Update fell back to the old start")
+	})
+}
+
+// Its rank is not lost with the answer to its put.
+func TestConflict_NewcomerKeepsItsRank(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		put := mustGrant(t, &s)
+		ahead := put(otherOwner(t, time.Hour)).value
+		b := &bent{fakeStore: &s}
+		b.bendSwap(testKey, func(ctx context.Context, do func(context.Context) error) error {
+			b.bendSwap(testKey, nil) // once
+			_ = do(ctx)
+			return errRefused
+		})
+		mustJoin(t, mustRegistrar(t, b), testAddr)
+		require.True(t, ownerOf([]byte(ahead)).yieldsTo(ownerOf([]byte(s.key(testKey).value))))
 	})
 }
 

@@ -151,7 +151,7 @@ func (k *keeper) attempt(ctx context.Context) time.Duration {
 		return wait
 	}
 	due := k.dueKeys()
-	attemptCtx, cancel := context.WithTimeout(ctx, min(attemptLimit, max(leastAttemptLimit, k.options.ttl/4)))
+	attemptCtx, cancel := context.WithTimeout(ctx, k.attemptTime(due))
 	defer cancel()
 	var noLease error
 	if slices.ContainsFunc(due, func(key *key) bool { return !key.wish.desireNow().gone }) {
@@ -176,33 +176,4 @@ func (k *keeper) attempt(ctx context.Context) time.Duration {
 		k.notBefore = time.Now().Add(pause)
 	}
 	return k.untilNext()
-}
-
-// reconcile works on the keys, several at once. After a failure it asks etcd no more:
-// in an outage a thousand keys cost no more calls than a few.
-func (k *keeper) reconcile(ctx context.Context, due []*key, noLease error) []error {
-	errs := make([]error, len(due))
-	leases := tenure{current: k.lease.id, stale: k.stale}
-	slots := make(chan struct{}, attemptWidth)
-	var outage atomic.Pointer[error]
-	if noLease != nil {
-		outage.Store(&noLease)
-	}
-	var working sync.WaitGroup
-	for i, key := range due {
-		slots <- struct{}{}
-		working.Go(func() {
-			defer func() { <-slots }()
-			if failed := outage.Load(); failed != nil {
-				errs[i] = *failed
-				return
-			}
-			errs[i] = key.reconcile(ctx, k.store, leases)
-			if err := errs[i]; err != nil && !isVerdict(err) {
-				outage.Store(&err)
-			}
-		})
-	}
-	working.Wait()
-	return errs
 }

@@ -30,7 +30,8 @@ func (k *keeper) ensureLease(ctx context.Context) error {
 }
 
 // renewOnce renews a lease whose keep-alive is silent: its stream may hang at one
-// member while the others answer. There is time for two attempts before the lease ends.
+// member while the others answer. From a TTL of 4s on there is time for two attempts before the lease
+// ends.
 func (k *keeper) renewOnce(ctx context.Context) error {
 	if err := k.store.renew(ctx, k.lease.id); err != nil {
 		return fmt.Errorf("renew the lease: %w", err)
@@ -124,6 +125,8 @@ func (k *keeper) releaseLeases(ctx context.Context) {
 	if slices.ContainsFunc(keys, func(key *key) bool { return !key.settled }) {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, leastAttemptLimit) // somebody may wait in Close
+	defer cancel()
 	if err := k.revokeStale(ctx); err != nil {
 		k.options.logger.Debug("etcd registration: old lease not revoked", "error", err)
 	}

@@ -16,7 +16,8 @@ const (
 
 // SetOverride overrules one instance from outside: it puts o under [OverrideKey], in
 // place of an earlier override. The instance need not stand, now or ever. It returns
-// once etcd has confirmed the write, or when ctx ends.
+// once etcd has confirmed the write, or when ctx ends; to give back a lease that was for
+// nothing it may outlast ctx by 1s.
 //
 // After limit, rounded up to seconds, etcd lifts the override by itself: it is under a
 // lease of that length, which nobody renews. When the leader of etcd changes, its
@@ -85,7 +86,7 @@ func releaseUnused(ctx context.Context, client *clientv3.Client, id clientv3.Lea
 	if id == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	left, err := client.TimeToLive(ctx, id, clientv3.WithAttachedKeys())
 	if err == nil && len(left.Keys) == 0 {

@@ -132,7 +132,13 @@ func (r *Registration) Close(ctx context.Context) error {
 	if r.only {
 		return r.failed(r.registrar.close(ctx))
 	}
-	return r.failed(r.closing.do(func() error { return r.registrar.keeper.retire(ctx, r.key) }))
+	return r.failed(r.closing.do(func() error {
+		err := r.registrar.keeper.retire(ctx, r.key)
+		if errors.Is(err, errClosed) { // the Registrar closes, and takes the key along
+			err = r.registrar.close(ctx)
+		}
+		return err
+	}))
 }
 
 func checkKey(service, id string) error {

@@ -119,6 +119,17 @@ func TestRegister_RefusedByEtcdReturnsAtOnce(t *testing.T) {
 	})
 }
 
+func TestRegister_RefusedLeaseReturnsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		s.setFault(failing(rpctypes.ErrAuthFailed, "grant"))
+		begin := time.Now()
+		_, err := register(t.Context(), &s, testService, Instance{Addr: testAddr}, quiet())
+		require.ErrorIs(t, err, rpctypes.ErrAuthFailed)
+		require.Zero(t, time.Since(begin))
+	})
+}
+
 func TestRegister_LaterLifeIgnoresItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s fakeStore

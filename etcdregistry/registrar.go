@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -95,9 +97,9 @@ func (g *Registrar) register(ctx context.Context, service string, inst Instance,
 // closed. It does not block.
 func (g *Registrar) Stats() Stats {
 	g.keeper.mu.Lock()
-	sum := g.keeper.past
+	sum, keys := g.keeper.past, slices.Collect(maps.Values(g.keeper.keys))
 	g.keeper.mu.Unlock()
-	return g.keeper.stats(sum, g.keeper.allKeys()...)
+	return g.keeper.stats(sum, keys...)
 }
 
 // Close takes all instances out of service as [Registration.Close] does, all at once,

@@ -16,7 +16,13 @@ import (
 	"github.com/steelyard-go/steelyard/attrs"
 )
 
-func mustRegistrar(t *testing.T, s *fakeStore, opts ...Option) *Registrar {
+// faultyStore is a fakeStore, or one that a test has bent.
+type faultyStore interface {
+	store
+	setFault(fault func(ctx context.Context, call string) error)
+}
+
+func mustRegistrar(t *testing.T, s faultyStore, opts ...Option) *Registrar {
 	t.Helper()
 	g, err := newRegistrar(s, append(quiet(), opts...))
 	require.NoError(t, err)
@@ -338,19 +344,5 @@ func TestRegistrar_EverythingAtOnceLeavesNothing(t *testing.T) {
 		require.Empty(t, s.keys)
 		require.Zero(t, s.leaseCount())
 		require.Equal(t, 8*20*3, g.Stats().Puts)
-	})
-}
-
-func TestStats_AgeOfTheRenewal(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var s fakeStore
-		r := mustRegister(t, &s, Instance{})
-		s.setFault(failing(errRefused, "renew", "renewOnce"))
-		pass(testTTL * 3 / 4)
-		require.Equal(t, testTTL*3/4, r.Stats().RenewalAge)
-		require.Equal(t, "suspect", r.Stats().State)
-		mustClose(t, r)
-		require.Zero(t, r.Stats().RenewalAge)
-		require.Equal(t, "closed", r.Stats().State)
 	})
 }

@@ -28,19 +28,19 @@ func (c *closing) do(work func() error) error {
 }
 
 // retire takes one key out of etcd; the loop does it. The end of ctx cuts the draining
-// short.
+// short. It returns errClosed if the loop ends, or is about to.
 func (k *keeper) retire(ctx context.Context, one *key) error {
 	limit, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
 	one.pulse.stop()
 	k.drain(ctx, []*key{one})
 	gone := one.wish.change(func(d *desire) { d.gone = true })
-	one.pulse.wait(limit)
+	defer one.pulse.wait(limit)
 	select {
 	case <-gone.done:
 		return gone.err
 	case <-k.done:
-		return nil // the lease has been taken care of, and with it the key
+		return errClosed
 	case <-limit.Done():
 		return fmt.Errorf("not deleted yet, to be tried on until the Registrar is closed; last error: %s", one.wish.lastTrouble())
 	}
@@ -65,7 +65,7 @@ func (k *keeper) close(ctx context.Context, stop context.CancelFunc) error {
 	if k.lease.id != 0 {
 		k.letGo()
 	}
-	err, cause := k.revokeStale(limit), ""
+	err, cause := k.revokeAll(limit), ""
 	if err != nil {
 		err = fmt.Errorf("lease not revoked, the key may stay for up to %v: %w", k.options.ttl, err)
 		cause = err.Error()
@@ -76,6 +76,17 @@ func (k *keeper) close(ctx context.Context, stop context.CancelFunc) error {
 		k.journal.become(key, closed, cause)
 	}
 	k.journal.flush(0)
+	return err
+}
+
+// revokeAll leaves time for a second try: a member may hang while the others answer.
+func (k *keeper) revokeAll(limit context.Context) error {
+	try, cancel := context.WithTimeout(limit, leastAttemptLimit)
+	defer cancel()
+	err := k.revokeStale(try)
+	if try.Err() != nil {
+		err = k.revokeStale(limit)
+	}
 	return err
 }
 

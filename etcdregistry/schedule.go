@@ -38,12 +38,13 @@ func (k *keeper) schedule(ctx context.Context, worked []*key, errs []error) (pau
 	if !k.auditAt.After(now) {
 		k.auditAt = now.Add(k.untilAudit())
 	}
+	late := false // a put of a key that is gone may come
 	for i, key := range worked {
 		err := errs[i]
 		switch {
-		case err == nil && key.removed:
+		case key.removed && (err == nil || isVerdict(err) && !key.stands):
 			k.forget(key)
-			continue
+			late = late || key.unsure != 0 && key.unsure == k.lease.id
 		case err == nil:
 			k.stood(ctx, key)
 			key.due = k.auditAt
@@ -58,14 +59,21 @@ func (k *keeper) schedule(ctx context.Context, worked []*key, errs []error) (pau
 				pause = k.pause()
 			}
 			key.due = now.Add(pause)
+			if isVerdict(err) {
+				key.due = now.Add(mostPause - rand.N(mostPause/2))
+			}
 		}
+	}
+	if late {
+		k.dropLease("etcd may still do a put under it, of a key that is gone")
 	}
 	return pause
 }
 
 // stood notes that a key is as it should be.
 func (k *keeper) stood(ctx context.Context, key *key) {
-	if key.repair != "" {
+	if key.repair != "" && time.Since(key.announced) >= logEvery {
+		key.announced = time.Now()
 		during := reregistering
 		if key.tally.stateNow() == registering {
 			during = registering

@@ -21,7 +21,8 @@ type Stats struct {
 	// Puts counts the writes of the key that etcd confirmed.
 	Puts int
 	// LeasesLost, KeysLost and KeysTakenBack count what made it register again, by
-	// cause: the lease ended or was silent for too long; the key was deleted, or put
+	// cause: the lease ended, was silent for too long, or was replaced because a put
+	// under it that etcd never answered could still come; the key was deleted, or put
 	// under no lease; an older owner had written the key.
 	LeasesLost, KeysLost, KeysTakenBack int
 	// Conflicts counts how often another owner was found on the key.

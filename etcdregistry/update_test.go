@@ -98,6 +98,33 @@ func TestUpdate_ReturnsNotBeforeItsOwnValueStands(t *testing.T) {
 	})
 }
 
+func TestUpdate_IsAnsweredUnderSteadyUpdates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const write = 20 * time.Millisecond
+		var s fakeStore
+		r := mustRegister(t, &s, Instance{})
+		s.setFault(func(_ context.Context, call string) error {
+			if call == "swap" {
+				<-time.After(write)
+			}
+			return nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			for weight := uint32(2); ctx.Err() == nil; weight++ {
+				go func() { _ = r.Update(ctx, attrs.Attrs{Weight: weight}) }()
+				<-time.After(write / 2)
+			}
+		}()
+		pass(time.Second)
+		short, end := context.WithTimeout(ctx, 3*write)
+		defer end()
+		require.NoError(t, r.Update(short, attrs.Attrs{Weight: 1}))
+		cancel()
+		pass(time.Second)
+	})
+}
+
 func TestUpdate_BadAttrsChangeNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s fakeStore

@@ -44,8 +44,9 @@ type wish struct {
 
 	mu sync.Mutex
 	desire
-	version int // counts the changes
-	answer  *answer
+	version int     // counts the changes
+	taken   *answer // for those who wait for what the loop has seen
+	answer  *answer // for those who came later
 	// trouble is why the last attempt failed, "none" before one did.
 	trouble string
 }
@@ -129,6 +130,17 @@ func (w *wish) desireNow() desire {
 	return d
 }
 
+// look is get for the loop. Those who wait for this version need not wait for later
+// ones, or under steady changes nobody would ever be answered.
+func (w *wish) look() (d desire, version int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.taken == nil {
+		w.taken, w.answer = w.answer, nil
+	}
+	return w.desire, w.version
+}
+
 // adopt notes under which owner the value was written.
 func (w *wish) adopt(by owner) {
 	w.mu.Lock()
@@ -136,13 +148,13 @@ func (w *wish) adopt(by owner) {
 	w.owner = by
 }
 
-// settle answers those who wait for that version, unless there is a later one by
-// now.
+// settle answers those who wait for that version, the last that the loop has seen.
 func (w *wish) settle(version int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	give(&w.taken, err)
 	if w.version == version {
-		w.settleLocked(err)
+		give(&w.answer, err)
 	}
 }
 
@@ -155,10 +167,16 @@ func (w *wish) close() {
 }
 
 func (w *wish) settleLocked(err error) {
-	if w.answer != nil {
-		w.answer.err = err
-		close(w.answer.done)
-		w.answer = nil
+	give(&w.taken, err)
+	give(&w.answer, err)
+}
+
+// give answers those who wait, if anybody does.
+func give(waiting **answer, err error) {
+	if a := *waiting; a != nil {
+		a.err = err
+		close(a.done)
+		*waiting = nil
 	}
 }
 

@@ -9,6 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/steelyard-go/steelyard/etcdregistry"
 )
 
 // untilAudit is longer than any wait for an audit.
@@ -206,9 +210,29 @@ func TestAudit_OfAnotherHistoryIsANewStart(t *testing.T) {
 func TestAudit_IsSpreadOverTime(t *testing.T) {
 	var waits []time.Duration
 	for range 1000 {
-		waits = append(waits, nextAudit())
+		waits = append(waits, nearly(auditInterval))
 	}
 	require.GreaterOrEqual(t, slices.Min(waits), 4*time.Minute)
 	require.LessOrEqual(t, slices.Max(waits), 6*time.Minute)
 	require.Greater(t, slices.Max(waits)-slices.Min(waits), time.Minute, "not all clients at once")
+}
+
+func TestAudit_ThatTakesLongEndsNoWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd := filledEtcd(200) // 20 pages
+		etcd.onGet = func(_ int, op clientv3.Op) error {
+			if op.Limit() > 10 {
+				return status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)")
+			}
+			<-time.After(auditTimeout * 3 / 5)
+			return nil
+		}
+		b := etcd.builder(t, WithDecoder(func(key string, _ []byte) (etcdregistry.Instance, error) {
+			return etcdregistry.Instance{Addr: key}, nil
+		}))
+		dial(t, b, "payments")
+		pass(untilAudit + time.Minute)
+		require.EqualValues(t, 1, only(t, b).Audits)
+		require.Empty(t, only(t, b).Sessions)
+	})
 }

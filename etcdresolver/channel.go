@@ -58,6 +58,7 @@ type channel struct {
 
 	// What follows belongs to the delivering goroutine.
 	told   outcome
+	why    string                     // its policy refused a list last; "" if it never did
 	config *configText                // parsed last
 	parsed *serviceconfig.ParseResult // the last one that was good, nil when there is none
 }
@@ -120,7 +121,15 @@ func (c *channel) update(o *outcome) {
 	// An error means that the policy has no use for this list. Asking etcd again
 	// would give the same one: the next change is the next try.
 	if err := c.cc.UpdateState(state); err != nil && len(state.Endpoints) > 0 {
-		c.service.log.Warn("etcdresolver: the channel's policy refused the list", "endpoints", len(state.Endpoints), "error", err)
+		c.refused(err, len(state.Endpoints))
+	}
+}
+
+// refused tells the log, once for each text.
+func (c *channel) refused(err error, endpoints int) {
+	if why := err.Error(); why != c.why {
+		c.why = why
+		c.service.log.Warn("etcdresolver: the channel's policy refused the list", "endpoints", endpoints, "error", err)
 	}
 }
 

@@ -235,3 +235,11 @@ func quoteUpTo(s string, limit int) string {
 	}
 	return strconv.Quote(strings.ToValidUTF8(s[:limit], "")) + "..."
 }
+
+// shownKey returns key for the log, which quotes it: in etcd it may be as long as a value.
+func shownKey(key string) string {
+	if len(key) <= maxShownKey {
+		return key
+	}
+	return strings.ToValidUTF8(key[:maxShownKey], "") + "..."
+}

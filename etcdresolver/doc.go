@@ -34,8 +34,9 @@
 // made last, then the first by name.
 //
 // An override names an instance by its id or, for registrations whose ids change,
-// by its address. Its weight replaces that of the instance; either of them can
-// drain it. A client that may not read the overrides or the config goes without,
+// by its address. Its weight replaces that of the instance, that by id going before
+// that by address; the instance drains if it, or any override of it, says so. A drained
+// endpoint that left is held by no guard. A client that may not read the overrides or the config goes without,
 // says so in the log, and asks again every half a minute.
 //
 // # What happens in trouble

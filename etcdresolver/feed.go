@@ -14,9 +14,16 @@ import (
 const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 5 * time.Second
+	// leaderBackoff is for the loss of the leader, which ends the watches of all
+	// clients at once.
+	leaderBackoff = time.Second
 	// maxExtraBackoff is for what the channels can do without: a client that may
 	// not read it asks again and again.
 	maxExtraBackoff = 30 * time.Second
+	// manyFailures is after how many a permission is no more expected to come soon.
+	manyFailures = 8
+	// warnInterval is how often trouble of one kind may change its text in the log.
+	warnInterval = time.Minute
 	// healthyAfter is how long a session lasts before earlier failures are forgotten.
 	healthyAfter = 10 * time.Second
 	// startTimeout bounds the list of a single member that may lag behind, which a
@@ -58,6 +65,8 @@ type feed struct {
 	failures  int      // sessions that ended early, in a row
 	trouble   string   // why the last session ended; "" after health
 	recovered bool     // from that, and the log knows
+	warned    string   // the kind of trouble the log was last warned of; "" after health
+	warnedAt  time.Time
 
 	// What follows is guarded by the lock of the service's knowledge.
 	answered bool // etcd did, or the first list failed
@@ -97,6 +106,10 @@ func (f *feed) backoff(cause error) time.Duration {
 	switch {
 	case f.failures == 0 && (errors.Is(cause, rpctypes.ErrCompacted) || errors.Is(cause, errHistory)):
 		return 0
+	case f.failures == 0 && f.listed && causeOf(cause) == "leaderless":
+		return rand.N(leaderBackoff)
+	case f.extra && f.failures > manyFailures && errors.Is(cause, rpctypes.ErrPermissionDenied):
+		return nearly(maxExtraBackoff)
 	case f.extra:
 		return backoff(f.failures, maxExtraBackoff)
 	default:
@@ -108,6 +121,9 @@ func (f *feed) backoff(cause error) time.Duration {
 func backoff(failures int, most time.Duration) time.Duration {
 	return rand.N(min(minBackoff<<min(failures, 20), most))
 }
+
+// nearly returns a random time, a fifth shorter or longer than d at most.
+func nearly(d time.Duration) time.Duration { return d*4/5 + rand.N(d*2/5) }
 
 // pause returns after delay, when there is a token in wake, or when ctx ends.
 func pause(ctx context.Context, delay time.Duration, wake <-chan struct{}) {
@@ -124,8 +140,11 @@ func pause(ctx context.Context, delay time.Duration, wake <-chan struct{}) {
 func (f *feed) report(ctx context.Context, cause error, delay time.Duration) {
 	f.run.degraded(f, cause)
 	level := slog.LevelWarn
-	if f.trouble == cause.Error() {
+	kind := causeOf(cause)
+	if f.trouble == cause.Error() || f.warned == kind && time.Since(f.warnedAt) < warnInterval {
 		level = slog.LevelDebug // once is enough
+	} else {
+		f.warned, f.warnedAt = kind, time.Now()
 	}
 	f.trouble, f.recovered = cause.Error(), level == slog.LevelDebug && f.recovered
 	f.log.Log(ctx, level, "etcdresolver: degraded", "what", f.what, "cause", cause, "revision", f.revision,
@@ -144,7 +163,7 @@ func (f *feed) reportSynced(ctx context.Context, keys int) {
 }
 
 // forget ends the memory of trouble.
-func (f *feed) forget() { f.failures, f.trouble, f.recovered = 0, "", false }
+func (f *feed) forget() { f.failures, f.trouble, f.recovered, f.warned = 0, "", false, "" }
 
 // signal puts a token into c, unless there is one.
 func signal(c chan struct{}) {

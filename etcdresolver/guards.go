@@ -2,6 +2,7 @@ package etcdresolver
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -66,6 +67,11 @@ func (g *guards) apply(now time.Time, list, gone []*member, answering bool) guar
 	g.welcome(list)
 	g.hold(now, len(list))
 	return g.release(now, list, answering)
+}
+
+// forget forgets those among the departed whom an operator drains.
+func (g *guards) forget(drains func(*member) bool) {
+	maps.DeleteFunc(g.departed, func(_ string, d departure) bool { return drains(d.member) })
 }
 
 // welcome forgets the departure of those who are back.

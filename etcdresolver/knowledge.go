@@ -1,6 +1,7 @@
 package etcdresolver
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -42,7 +43,7 @@ func newKnowledge(service string, opts options, log *slog.Logger) *knowledge {
 // refuse notes that a value cannot be used. It is called once for each revision of a key.
 func (k *knowledge) refuse(r refusal) {
 	k.counts.Refused++
-	k.log.Warn("etcdresolver: value refused", "key", r.key, "revision", r.revision,
+	k.log.Warn("etcdresolver: value refused", "key", shownKey(r.key), "revision", r.revision,
 		"last_good_kept", r.kept, "error", r.why, "refused_so_far", k.counts.Refused)
 }
 
@@ -75,7 +76,7 @@ func (o *overrides) put(key string, kv *mvccpb.KeyValue) {
 	delete(o.refused, id)
 	if override != before {
 		o.table.override(id, override)
-		o.log.Info("etcdresolver: override", "id", id, "weight", override.Weight, "draining", override.Draining,
+		o.log.Log(context.Background(), o.level(id), "etcdresolver: override", "id", shownKey(id), "weight", override.Weight, "draining", override.Draining,
 			"reason", override.Reason, "revision", kv.ModRevision)
 	}
 }
@@ -88,8 +89,16 @@ func (o *overrides) delete(key string) {
 	delete(o.refused, id)
 	if _, ok := o.table.overrides[id]; ok {
 		o.table.override(id, etcdregistry.Override{})
-		o.log.Info("etcdresolver: override lifted", "id", id)
+		o.log.Log(context.Background(), o.level(id), "etcdresolver: override lifted", "id", shownKey(id))
 	}
+}
+
+// level is that of log lines about the override of id: aloud if it is in force.
+func (o *overrides) level(id string) slog.Level {
+	if o.table.names(id) {
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
 }
 
 func (o *overrides) id(key string) (id string, ok bool) {

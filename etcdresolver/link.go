@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -14,8 +15,9 @@ import (
 )
 
 const (
-	// resetInterval is how often a connection that is down is told to try again.
-	// Left alone it backs off up to two minutes.
+	// resetInterval is how often, on average, a connection that is down is told to try
+	// again. Left alone it backs off up to two minutes. Spread out, because all clients
+	// of an etcd lose it at once.
 	resetInterval = 2 * time.Second
 	// explainTimeout bounds the question why a connection is down.
 	explainTimeout = 100 * time.Millisecond
@@ -60,7 +62,7 @@ func (l *link) watch(ctx context.Context, up func()) {
 		down := state == connectivity.TransientFailure || state == connectivity.Connecting
 		patience, cancel := ctx, context.CancelFunc(func() {})
 		if down {
-			patience, cancel = context.WithTimeout(ctx, resetInterval)
+			patience, cancel = context.WithTimeout(ctx, resetInterval/2+rand.N(resetInterval))
 		}
 		if l.conn.WaitForStateChange(patience, state) {
 			changed = true

@@ -24,10 +24,11 @@ type fakeConn struct {
 	state   connectivity.State
 	changed chan struct{} // closed at the next change
 	reset   int
+	made    time.Time
 }
 
 func newFakeConn(state connectivity.State) *fakeConn {
-	return &fakeConn{state: state, changed: make(chan struct{})}
+	return &fakeConn{state: state, changed: make(chan struct{}), made: time.Now()}
 }
 
 func (c *fakeConn) set(state connectivity.State) {
@@ -128,5 +129,27 @@ func TestLink_EndingResetsNothing(t *testing.T) {
 		cancel()
 		synctest.Wait()
 		require.Zero(t, conn.resets(), "grpc would be making its subconnections just now")
+	})
+}
+
+func TestLink_ClientsOfADeadEtcdDoNotDialInStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var conns []*fakeConn
+		for range 100 {
+			conn := newFakeConn(connectivity.TransientFailure)
+			conns = append(conns, conn)
+			go newLink(conn).watch(t.Context(), func() { t.Error("never came up") })
+		}
+		resets := func() (count int) {
+			for _, conn := range conns {
+				count += conn.resets()
+			}
+			return count
+		}
+		for before := 0; time.Since(conns[0].made) < time.Minute; before = resets() {
+			pass(100 * time.Millisecond)
+			require.Less(t, resets()-before, 25)
+		}
+		require.InDelta(t, 100*30, resets(), 500)
 	})
 }

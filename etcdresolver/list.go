@@ -18,6 +18,9 @@ const (
 	defaultPage = 1000
 	pageBytes   = 1 << 20
 	maxPage     = 20_000
+	// pageGrowth is how much larger than the page before it a page may be, and how
+	// much smaller than one that was too large it is.
+	pageGrowth = 8
 	// maxListTries bounds how often one list starts over.
 	maxListTries = 5
 )
@@ -35,7 +38,6 @@ type lister struct {
 	store store
 	keys  keyRange
 	page  int64
-	wary  bool // of larger pages: one was too large
 }
 
 // list returns them. Each page has the timeout of its own: a list of any size gets
@@ -43,11 +45,7 @@ type lister struct {
 func (l *lister) list(ctx context.Context, timeout time.Duration, opts ...clientv3.OpOption) (list snapshot, err error) {
 	for range maxListTries {
 		list, err = l.try(ctx, timeout, opts)
-		switch {
-		case errors.Is(err, rpctypes.ErrCompacted): // between two pages
-		case tooLarge(err) && l.page > 1:
-			l.page, l.wary = max(l.page/8, 1), true
-		default:
+		if !errors.Is(err, rpctypes.ErrCompacted) { // between two pages
 			return list, err
 		}
 	}
@@ -59,6 +57,10 @@ func (l *lister) try(ctx context.Context, timeout time.Duration, opts []clientv3
 	for more := true; more; {
 		pageOpts := append([]clientv3.OpOption{clientv3.WithRange(l.keys.to), clientv3.WithLimit(l.page), clientv3.WithRev(list.revision)}, opts...)
 		page, err := l.get(ctx, timeout, next, pageOpts...)
+		if tooLarge(err) && l.page > 1 {
+			l.page = max(l.page/pageGrowth, 1)
+			continue
+		}
 		if err != nil {
 			return snapshot{}, err
 		}
@@ -77,14 +79,11 @@ func (l *lister) try(ctx context.Context, timeout time.Duration, opts []clientv3
 // resize makes the next page as large as it should be, if its values are like these:
 // etcd counts all keys that are left for each of them.
 func (l *lister) resize(kvs []*mvccpb.KeyValue) {
-	if l.wary {
-		return
-	}
 	bytes := 0
 	for _, kv := range kvs {
 		bytes += len(kv.Key) + len(kv.Value)
 	}
-	l.page = int64(min(max(len(kvs)*pageBytes/max(bytes, 1), 1), maxPage))
+	l.page = int64(min(max(len(kvs)*pageBytes/max(bytes, 1), 1), pageGrowth*len(kvs), maxPage))
 }
 
 func (l *lister) get(ctx context.Context, timeout time.Duration, key string, opts ...clientv3.OpOption) (*clientv3.GetResponse, error) {

@@ -13,10 +13,12 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// filledEtcd holds n keys, of which ten make a page.
 func filledEtcd(n int) *fakeEtcd {
 	etcd := newFakeEtcd()
+	value := strings.Repeat("x", pageBytes/10-len("payments/0000"))
 	for i := range n {
-		etcd.put(fmt.Sprintf("payments/%04d", i), addrA)
+		etcd.put(fmt.Sprintf("payments/%04d", i), value)
 	}
 	etcd.put("payments-eu/x", addrA)
 	etcd.put("payments0", addrA)
@@ -34,7 +36,7 @@ func TestLister_PagesAreOfOneRevision(t *testing.T) {
 		}
 		return nil
 	}
-	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10, wary: true}
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10}
 	list, err := l.list(t.Context(), time.Second)
 	require.NoError(t, err)
 	require.Equal(t, want, list.revision)
@@ -62,7 +64,7 @@ func TestLister_CompactionBetweenPagesStartsOver(t *testing.T) {
 		}
 		return nil
 	}
-	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10, wary: true}
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10}
 	list, err := l.list(t.Context(), time.Second)
 	require.NoError(t, err)
 	require.Len(t, list.kvs, 26)
@@ -78,7 +80,7 @@ func TestLister_EndlessCompactionIsAnError(t *testing.T) {
 		}
 		return nil
 	}
-	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10, wary: true}
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 10}
 	_, err := l.list(t.Context(), time.Second)
 	require.ErrorIs(t, err, rpctypes.ErrCompacted)
 	require.Equal(t, 2*maxListTries, etcd.gets)
@@ -123,7 +125,33 @@ func TestLister_PagesAreAsLargeAsTheirBytesAllow(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, list.kvs, 3000)
 	require.EqualValues(t, 100, limits[0])
-	for _, limit := range limits[1:] {
+	require.EqualValues(t, 100*pageGrowth, limits[1], "not too much at once")
+	for _, limit := range limits[2:] {
 		require.InDelta(t, 1000, limit, 20)
 	}
+}
+
+func TestLister_PagesShrinkForAFewLargeValuesOnly(t *testing.T) {
+	etcd := newFakeEtcd()
+	var changes []change
+	for i := range 2000 {
+		changes = append(changes, change{fmt.Sprintf("payments/%04d", i), addrA})
+	}
+	want := etcd.commit(changes...)
+	etcd.onGet = func(_ int, op clientv3.Op) error {
+		if string(op.KeyBytes()) <= "payments/0002" && op.Limit() > 2 { // the first three are large
+			if op.Rev() > 0 {
+				etcd.put("payments/9999", addrA) // not of this list
+			}
+			return status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)")
+		}
+		return nil
+	}
+	l := lister{store: etcd, keys: prefixRange("payments/"), page: 1000}
+	list, err := l.list(t.Context(), time.Second)
+	require.NoError(t, err)
+	require.Equal(t, want, list.revision)
+	require.Len(t, list.kvs, 2000)
+	require.Less(t, etcd.gets, 20)
+	require.Greater(t, l.page, int64(500), "large again")
 }

@@ -98,7 +98,7 @@ func WithEmptyGuard(hold time.Duration) Option {
 // WithServiceConfig has channels follow the service config that stands under key in
 // etcd, as JSON: one put switches the policy of all clients. An empty key means
 // [etcdregistry.ConfigKey] of the service, steelyard/config/<service>. A config that
-// gRPC refuses is logged, and the last good one stays. Until there is one, channels go
+// gRPC refuses is logged, and the last good one stays in each channel that has it. Until there is one, channels go
 // by their default service config. To end a config put another: when the key is
 // deleted gRPC keeps the last one in a channel that has it.
 func WithServiceConfig(key string) Option {

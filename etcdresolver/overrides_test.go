@@ -170,3 +170,45 @@ func TestOverrides_CanBeTurnedOff(t *testing.T) {
 		require.Nil(t, etcd.watchOf("steelyard/overrides/payments/"), "it saves a watch")
 	})
 }
+
+func TestOverrides_ByIDAndByAddressCombine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd := newFakeEtcd()
+		etcd.put("payments/a", weighted(addrA, 9))
+		cc := dial(t, etcd.builder(t, withOverrides), "payments")
+		for _, step := range []struct {
+			id, value string
+			weight    uint32
+			draining  bool
+		}{
+			{addrA, `{"weight":3,"draining":true}`, 3, true},
+			{"a", `{"weight":5}`, 5, true},
+			{addrA, `{"weight":4}`, 5, false},
+			{"a", `{"draining":true}`, 4, true},
+			{addrA, "", 9, true},
+			{"a", "", 9, false},
+		} {
+			etcd.put(overrideKey(step.id), step.value)
+			pass(settle)
+			require.Equal(t, step.weight, cc.attrs(addrA).Weight, step)
+			require.Equal(t, step.draining, cc.attrs(addrA).Draining, step)
+		}
+	})
+}
+
+func TestOverrides_WhoIsHeldCanBeDrained(t *testing.T) {
+	for _, id := range []string{"a", addrA} {
+		synctest.Test(t, func(t *testing.T) {
+			etcd := newFakeEtcd()
+			etcd.commit(change{"payments/a", addrA}, change{"payments/b", addrB})
+			cc := dial(t, etcd.builder(t, withOverrides), "payments")
+			pass(settle)
+			etcd.commit(change{key: "payments/a"}, change{key: "payments/b"})
+			pass(settle)
+			require.Equal(t, addrA+" "+addrB, cc.addrs())
+			etcd.put(overrideKey(id), `{"draining":true}`)
+			pass(settle)
+			require.Equal(t, addrB, cc.addrs())
+		})
+	}
+}

@@ -1,12 +1,15 @@
 package etcdresolver
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/connectivity"
+
+	"github.com/steelyard-go/steelyard/etcdregistry"
 )
 
 // reconnect has the connection be lost and come up again.
@@ -71,5 +74,29 @@ func TestReconnect_OneThatIsOverInAMomentCountsToo(t *testing.T) {
 		conn.set(connectivity.Ready)
 		synctest.Wait()
 		require.Len(t, ups, 2)
+	})
+}
+
+func TestReconnect_BetweenListAndWatchCountsToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, conn := newFakeEtcd(), newFakeConn(connectivity.Ready)
+		etcd.put("payments/a", addrA)
+		var once sync.Once
+		decode := func(key string, value []byte) (etcdregistry.Instance, error) {
+			once.Do(func() { // a long list takes a while to read
+				etcd.restore(1)
+				for range 5 {
+					etcd.put("payments/b", addrB) // past what was listed
+				}
+				for _, state := range []connectivity.State{connectivity.Idle, connectivity.Connecting, connectivity.Ready} {
+					conn.set(state)
+					<-time.After(time.Millisecond) // of the bubble
+				}
+			})
+			return etcdregistry.Decode(key, value)
+		}
+		cc := dial(t, etcd.builderWith(newLink(conn), WithDecoder(decode)), "payments")
+		pass(doubtLimit + settle)
+		require.Equal(t, addrB, cc.addrs())
 	})
 }

@@ -2,6 +2,7 @@ package etcdresolver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -58,14 +59,21 @@ func (r *run) follow() {
 	}
 }
 
+// errNoClient is what channels without a list are told while the client is being made.
+var errNoClient = errors.New("the etcd client is still connecting or logging in")
+
 // open returns etcd, or nil once the run is stopped.
 func (r *run) open() (store, *link) {
+	late := time.AfterFunc(listTimeout[0], func() { r.do(func() { r.reportLocked(errNoClient) }) })
+	trouble := ""
 	for failures := 0; r.ctx.Err() == nil; failures++ {
 		store, link, err := r.service.source.open(r.ctx)
+		late.Stop()
 		if err == nil {
 			return store, link
 		}
-		if r.do(func() { r.reportLocked(err) }) {
+		if r.do(func() { r.reportLocked(err) }) && trouble != err.Error() {
+			trouble = err.Error() // once is enough
 			r.service.log.Warn("etcdresolver: no etcd client", "error", err, "failures", failures+1)
 		}
 		pause(r.ctx, backoff(failures, maxBackoff), r.feeds[0].wake)
@@ -105,6 +113,7 @@ func (r *run) flushLocked() {
 	}
 	list, gone := k.table.refresh()
 	now := time.Now()
+	k.guards.forget(k.table.drains)
 	guarded := k.guards.apply(now, list, gone, r.feeds[0].synced)
 	if (guarded.held > 0) != (k.held > 0) {
 		r.service.log.Warn("etcdresolver: guard", "held", guarded.held, "held_before", k.held, "listed", len(list))
@@ -166,9 +175,10 @@ func (r *run) tell(f *feed, apply func()) bool {
 	})
 }
 
-// unknown tells whether f never got a list, nor did an earlier run.
+// unknown tells whether f never got a list, nor did an earlier run, or whether there is
+// nothing in it to go by.
 func (r *run) unknown(f *feed) (unknown bool) {
-	r.do(func() { unknown = f.replica.revision == 0 })
+	r.do(func() { unknown = f.replica.revision == 0 || !f.extra && !r.listed })
 	return unknown
 }
 

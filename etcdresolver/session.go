@@ -52,6 +52,7 @@ func (f *feed) session(ctx context.Context) error {
 		}
 		return f.link.explain(ctx, err, timeout)
 	}
+	unsignal(f.doubt) // the list is of the etcd that is there now
 	if !f.adopt(ctx, list) {
 		return ctx.Err()
 	}
@@ -97,14 +98,13 @@ func (f *feed) adopt(ctx context.Context, list snapshot) bool {
 func (f *feed) watch(parent context.Context) error {
 	ctx, end := context.WithCancelCause(ownStream(parent))
 	defer end(nil)
-	progress, audit := time.NewTicker(progressInterval), time.NewTimer(nextAudit())
+	progress, audit := time.NewTicker(progressInterval), time.NewTimer(nearly(auditInterval))
 	defer progress.Stop()
 	defer audit.Stop()
 	silence := time.AfterFunc(silenceLimit, func() { end(errSilent) })
 	defer silence.Stop()
 	doubt := stoppedTimer(func() { end(errReconnected) })
 	defer doubt.Stop()
-	unsignal(f.doubt)
 	f.audited = snapshot{}
 
 	responses := f.open(ctx)
@@ -134,10 +134,12 @@ func (f *feed) watch(parent context.Context) error {
 		case <-f.doubt:
 			doubt.Reset(rand.N(doubtLimit))
 		case <-audit.C:
-			audit.Reset(nextAudit())
+			audit.Reset(nearly(auditInterval))
+			silence.Stop() // nobody listens meanwhile
 			if err := f.listAgain(ctx); err != nil {
 				end(err)
 			}
+			silence.Reset(silenceLimit)
 			ask()
 		case <-ctx.Done():
 		}
@@ -198,9 +200,6 @@ func (f *feed) take(response clientv3.WatchResponse, open bool) error {
 	}
 	return nil
 }
-
-// nextAudit returns when the next audit is: a fifth earlier or later than the average.
-func nextAudit() time.Duration { return auditInterval*4/5 + rand.N(auditInterval*2/5) }
 
 // listAgain lists all keys, to be compared once the watch has told everything up
 // to the list's revision. What fails is left to the next time. An error ends the watch.

@@ -2,9 +2,12 @@ package etcdresolver
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -42,13 +45,22 @@ type dialled struct {
 	users  int
 	client *clientv3.Client
 	link   *link
+
+	// What follows keeps its users from trying one after the other: each login costs
+	// etcd the check of a password, which is slow by design.
+	failures int       // to make it, in a row
+	err      error     // of the last
+	again    time.Time // not before
 }
 
 // open makes the client for the first user. That can take until the dial timeout,
-// for a client with a user logs in.
+// for a client with a user logs in. After a failure all get the error for a while.
 func (d *dialled) open(ctx context.Context) (store, *link, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if time.Now().Before(d.again) {
+		return nil, nil, d.err
+	}
 	if d.client == nil {
 		config := d.config
 		alive, cancel := context.WithCancel(context.Background()) // ends with the client
@@ -61,13 +73,25 @@ func (d *dialled) open(ctx context.Context) (store, *link, error) {
 		}
 		if err != nil {
 			cancel()
+			if ctx.Err() == nil {
+				d.failed(err)
+			}
 			return nil, nil, err
 		}
 		context.AfterFunc(client.Ctx(), cancel)
-		d.client, d.link = client, newLink(client.ActiveConnection())
+		d.client, d.link, d.failures = client, newLink(client.ActiveConnection()), 0
 	}
 	d.users++
 	return d.client, d.link, nil
+}
+
+func (d *dialled) failed(err error) {
+	wait := backoff(d.failures, maxBackoff)
+	if errors.Is(err, rpctypes.ErrAuthFailed) {
+		wait = nearly(maxExtraBackoff) // a wrong password rarely becomes right
+	}
+	d.failures++
+	d.err, d.again = err, time.Now().Add(wait)
 }
 
 func (d *dialled) close() {
@@ -80,4 +104,4 @@ func (d *dialled) close() {
 	}
 }
 
-func (d *dialled) endpoints() []string { return d.config.Endpoints }
+func (d *dialled) endpoints() []string { return slices.Clone(d.config.Endpoints) }

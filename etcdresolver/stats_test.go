@@ -215,3 +215,10 @@ func TestStats_CauseInAWord(t *testing.T) {
 		}
 	}
 }
+
+func TestStats_AreACopy(t *testing.T) {
+	b := targetBuilder(clientv3.Config{})
+	dialTarget(t, b, "etcd://127.0.0.1:1,127.0.0.1:2/payments")
+	b.Stats()[0].Etcd[0] = "evil:1"
+	require.Equal(t, "127.0.0.1:1", b.Stats()[0].Etcd[0])
+}

@@ -144,7 +144,7 @@ func (t *table) put(key string, kv *mvccpb.KeyValue) {
 	}
 	inst, err := t.decode(key, kv.Value)
 	if err == nil && inst.Addr == "" {
-		err = fmt.Errorf("etcd key %q: the decoder returned an instance without an address", key)
+		err = fmt.Errorf("etcd key %s: the decoder returned an instance without an address", quoteUpTo(key, maxShownKey))
 	}
 	if err != nil {
 		if e.refused != kv.ModRevision {
@@ -176,13 +176,23 @@ func (t *table) swap(old, fresh *member) *member {
 	return fresh
 }
 
-// overrideOf returns what overrides the instance under key: by its id or, because
+// overrideOf returns what overrides the instance under key: by its id and, because
 // the ids of other frameworks change with each registration, by its address.
 func (t *table) overrideOf(key, addr string) etcdregistry.Override {
-	if o, ok := t.overrides[strings.TrimPrefix(key, t.prefix)]; ok {
-		return o
+	byID, byAddr := t.overrides[strings.TrimPrefix(key, t.prefix)], t.overrides[addr]
+	return etcdregistry.Override{
+		Weight:   cmp.Or(byID.Weight, byAddr.Weight),
+		Draining: byID.Draining || byAddr.Draining,
+		Reason:   cmp.Or(byID.Reason, byAddr.Reason),
 	}
-	return t.overrides[addr]
+}
+
+// drains reports whether an operator drains m.
+func (t *table) drains(m *member) bool { return t.overrideOf(m.key, m.addr).Draining }
+
+// names reports whether id is that, or the address, of an instance.
+func (t *table) names(id string) bool {
+	return t.entries[t.prefix+id].good != nil || len(t.byAddr[id]) > 0
 }
 
 // override sets the override of an id or address; the zero one lifts it.
@@ -192,6 +202,7 @@ func (t *table) override(id string, o etcdregistry.Override) {
 	} else {
 		t.overrides[id] = o
 	}
+	t.touched = append(t.touched, id) // it may name one that is not listed any more, but held
 	t.reconsider(t.prefix + id)
 	for _, m := range slices.Clone(t.byAddr[id]) {
 		t.reconsider(m.key)

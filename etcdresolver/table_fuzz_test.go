@@ -52,11 +52,8 @@ func (m *model) list() (list []string) {
 	for key, k := range m.keys {
 		if k.good != nil {
 			inst := *k.good
-			override, ok := m.overrides[strings.TrimPrefix(key, "s/")]
-			if !ok {
-				override = m.overrides[inst.Addr]
-			}
-			inst.Attrs = override.Apply(inst.Attrs)
+			inst.Attrs = m.overrides[inst.Addr].Apply(inst.Attrs)
+			inst.Attrs = m.overrides[strings.TrimPrefix(key, "s/")].Apply(inst.Attrs)
 			all = append(all, candidate{key, k.created, inst})
 		}
 	}

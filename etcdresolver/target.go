@@ -27,7 +27,8 @@ var errNilClient = errors.New("the etcd client is nil: give NewBuilder the clien
 //
 // Where config leaves them 0, DialKeepAliveTime is 10 s, DialKeepAliveTimeout 3 s
 // and DialTimeout 5 s: without keep-alive, a connection cut without a word would go
-// unnoticed. config.Context is not used.
+// unnoticed. Set config.Logger too: without one, etcd's client writes its own lines to
+// stderr. config.Context is not used.
 func NewTargetBuilder(config clientv3.Config, opts ...Option) *Builder {
 	config.DialKeepAliveTime = cmp.Or(config.DialKeepAliveTime, dialKeepAliveTime)
 	config.DialKeepAliveTimeout = cmp.Or(config.DialKeepAliveTimeout, dialKeepAliveTimeout)

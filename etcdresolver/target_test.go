@@ -158,14 +158,14 @@ func TestTarget_AChannelThatReopensStartsWithTheListRemembered(t *testing.T) {
 func TestTarget_AClientThatCannotBeMadeIsReportedAndTriedAgain(t *testing.T) {
 	server, _ := startServer(t, func(_ context.Context, n int) error {
 		if n <= 3 {
-			return rpctypes.ErrGRPCAuthFailed
+			return rpctypes.ErrGRPCPermissionDenied
 		}
 		return nil
 	})
 	cc := dialTarget(t, targetBuilder(clientv3.Config{Username: "u", Password: "p"}), "etcd://"+server.addr+"/payments")
 	require.Eventually(t, func() bool { return cc.addrs() == addrA }, soon, time.Millisecond)
 	require.Equal(t, "etcd:///payments: no list of payments/ from etcd at ["+server.addr+"] yet: "+
-		"etcdserver: authentication failed, invalid user ID or password", cc.lastError())
+		"etcdserver: permission denied", cc.lastError())
 	server.mu.Lock()
 	defer server.mu.Unlock()
 	require.GreaterOrEqual(t, server.logins, 4)

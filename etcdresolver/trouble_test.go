@@ -39,7 +39,7 @@ func TestSession_EveryEndOfAWatchLeadsToANewList(t *testing.T) {
 				end(old)
 				old.finish() // what comes now is missed
 				etcd.commit(change{"payments/a", ""}, change{"payments/b", addrB})
-				pass(minBackoff)
+				pass(leaderBackoff) // the longest of them
 				require.Equal(t, addrB, cc.addrs())
 				require.Equal(t, 2, cc.updates(), "one step, nothing in between")
 				require.Empty(t, cc.lastError())

@@ -1,0 +1,74 @@
+package etcdresolver
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/steelyard-go/steelyard/etcdregistry"
+)
+
+// As the names of members that cannot be reached take turns in the text.
+func TestLog_OneOutageIsOneWarningAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, logs := newFakeEtcd(), &logLines{}
+		etcd.onGet = func(n int, _ clientv3.Op) error { return fmt.Errorf("%w: member %d", errUnreachable, n) }
+		dial(t, etcd.builder(t, WithLogger(logs.logger())), "payments")
+		warnings := func() int { return len(logs.with("level=WARN msg=\"etcdresolver: degraded")) }
+		pass(warnInterval)
+		require.Equal(t, 1, warnings())
+		pass(9 * warnInterval)
+		require.InDelta(t, 9, warnings(), 1)
+		etcd.failGets(errHang)
+		pass(time.Minute / 2)
+		require.NotEmpty(t, logs.with("level=WARN msg=\"etcdresolver: degraded\" service=payments what=instances cause=\"no answer within 5s"), "of another kind")
+	})
+}
+
+func TestLog_OverridesOfNobodyAreNotLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, logs := newFakeEtcd(), &logLines{}
+		etcd.put("payments/a", addrA)
+		dial(t, etcd.builder(t, withOverrides, WithLogger(logs.logger())), "payments")
+		pass(settle)
+		for i := range 100 {
+			etcd.put(overrideKey("nobody"), fmt.Sprintf(`{"weight":%d}`, i+1))
+			pass(time.Millisecond)
+		}
+		etcd.delete(overrideKey("nobody"))
+		pass(settle)
+		require.Empty(t, logs.with("level=INFO msg=\"etcdresolver: override"))
+		for _, id := range []string{"a", addrA} {
+			etcd.put(overrideKey(id), `{"weight":5}`)
+			etcd.delete(overrideKey(id))
+			pass(settle)
+			require.Len(t, logs.with("level=INFO msg=\"etcdresolver: override\" service=payments id="+id+" weight=5"), 1)
+			require.Len(t, logs.with("level=INFO msg=\"etcdresolver: override lifted\" service=payments id="+id), 1)
+		}
+	})
+}
+
+func TestLog_LongKeysAreCut(t *testing.T) {
+	for _, decode := range []Decoder{etcdregistry.Decode, DecodeKratos, func(string, []byte) (inst etcdregistry.Instance, err error) { return }} {
+		synctest.Test(t, func(t *testing.T) {
+			etcd, logs := newFakeEtcd(), &logLines{}
+			long := strings.Repeat("x", 1<<20)
+			etcd.put("payments/"+long, "nonsense")
+			etcd.put(overrideKey(long), `{"weight":5}`)
+			etcd.put(overrideKey(long), "nonsense")
+			cc := dial(t, etcd.builder(t, withOverrides, WithLogger(logs.logger()), WithDecoder(decode)), "payments")
+			pass(settle)
+			require.Len(t, logs.with("value refused"), 2)
+			for _, line := range logs.with("") {
+				require.Less(t, len(line), 2000)
+			}
+			require.Contains(t, cc.lastError(), "1 refused")
+			require.Less(t, len(cc.lastError()), 2000)
+		})
+	}
+}
