@@ -2,6 +2,7 @@ package etcdregistry
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -59,8 +60,11 @@ func (k *keeper) schedule(ctx context.Context, worked []*key, errs []error) (pau
 				pause = k.pause()
 			}
 			key.due = now.Add(pause)
-			if isVerdict(err) {
+			switch {
+			case isVerdict(err):
 				key.due = now.Add(mostPause - rand.N(mostPause/2))
+			case errors.Is(err, context.Canceled): // given up for those who wait: not beside them again
+				key.due = now.Add(max(pause, leastAttemptLimit))
 			}
 		}
 	}

@@ -73,8 +73,10 @@ func WithDecoder(decode Decoder) Option {
 }
 
 // WithDebounce lets changes gather until none came for window, or for ten times
-// window since the first, before channels get them in one update. Unless told
-// it is 20 ms. With 0 or less channels get each change at once.
+// window since the first, before channels get them in one update. After three
+// updates close together there is one in seven windows. Unless told the window is
+// 20 ms, which makes ten updates in any second at most. With 0 or less channels get
+// each change at once.
 func WithDebounce(window time.Duration) Option {
 	return func(o *options) { o.debounce = max(window, 0) }
 }
