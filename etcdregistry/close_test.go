@@ -2,6 +2,7 @@ package etcdregistry
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -50,7 +51,7 @@ func TestClose_EndedContextSkipsTheWaitNotTheRemoval(t *testing.T) {
 func TestClose_ContextEndingMeanwhileCutsTheWaitShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s fakeStore
-		r := mustRegister(t, &s, Instance{}, WithDrainDelay(maxDrainDelay))
+		r := mustRegister(t, &s, Instance{}, WithDrainDelay(drainLimit))
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		begin := time.Now()
@@ -191,5 +192,42 @@ func TestClose_BesideUpdatesLeavesNoKey(t *testing.T) {
 		pass(testTTL)
 		require.Zero(t, s.key(testKey))
 		require.Greater(t, s.count("swap"), 10)
+	})
+}
+
+// Between the loss of a lease and the next one the key may still stand.
+func TestClose_SoonAfterTheLeaseWasLostMarks(t *testing.T) {
+	for range 10 { // the pause before the next lease is random
+		synctest.Test(t, func(t *testing.T) {
+			var s fakeStore
+			r := mustRegister(t, &s, Instance{})
+			synctest.Wait()
+			s.silence(s.key(testKey).lease)
+			synctest.Wait()
+			mustClose(t, r)
+			require.Len(t, s.gaps(), 1)
+			require.Contains(t, s.gaps()[0], `"draining":true`)
+			require.Zero(t, s.leaseCount())
+		})
+	}
+}
+
+func TestClose_DuringALookIsNotBlamedOnEtcd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		var log logBuffer
+		r := mustRegister(t, &s, Instance{}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		s.setFault(func(ctx context.Context, call string) error {
+			if call == "holder" {
+				return hanging(ctx, call)
+			}
+			return nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.NoError(t, r.Close(ctx))
+		for _, line := range log.lines() {
+			require.NotContains(t, line, "level=WARN")
+		}
 	})
 }

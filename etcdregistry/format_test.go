@@ -89,6 +89,7 @@ func TestDecode_Takes(t *testing.T) {
 		{"IPv6 address with a zone", `{"Addr":"[fe80::1%eth0]:80"}`, "[fe80::1%eth0]:80", plain},
 		{"loopback", `{"Addr":"127.0.0.1:1"}`, "127.0.0.1:1", plain},
 		{"no Op, no Metadata", `{"Addr":"a_b-c.d:65535"}`, "a_b-c.d:65535", plain},
+		{"as large as can be", `{"Addr":"a:1"}` + strings.Repeat(" ", MaxValueSize-14), "a:1", plain},
 		{"null Metadata", `{"Op":0,"Addr":"a:1","Metadata":null}`, "a:1", plain},
 		{"Metadata a string", `{"Op":0,"Addr":"a:1","Metadata":"eu"}`, "a:1", plain},
 		{"Metadata a list", `{"Op":0,"Addr":"a:1","Metadata":[1]}`, "a:1", plain},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -30,13 +31,7 @@ type pulse struct {
 func startPulse(server healthpb.HealthServer, service string, logger *slog.Logger, beat func(serving bool)) *pulse {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &pulse{cancel: cancel, first: make(chan struct{}), done: make(chan struct{})}
-	heard := func() {
-		select {
-		case <-p.first:
-		default:
-			close(p.first)
-		}
-	}
+	heard := sync.OnceFunc(func() { close(p.first) })
 	stream := &healthStream{ctx: ctx, send: func(status healthpb.HealthCheckResponse_ServingStatus) {
 		beat(status == healthpb.HealthCheckResponse_SERVING)
 		heard()

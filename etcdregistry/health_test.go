@@ -3,6 +3,8 @@ package etcdregistry
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -25,7 +27,9 @@ func TestHealth_DrainsWhileTheServerDoesNotServe(t *testing.T) {
 		var s fakeStore
 		server := health.NewServer()
 		server.SetServingStatus("pay", serving)
+		begin := time.Now()
 		r := mustRegister(t, &s, Instance{Attrs: attrs.Attrs{Weight: 5}}, WithHealth(server, "pay"))
+		require.Zero(t, time.Since(begin), "it waits for more than the first word")
 		drains := func() bool {
 			synctest.Wait()
 			return mustDecode(t, s.key(testKey).value).Draining
@@ -157,5 +161,106 @@ func TestHealth_OfOneRegistrationEndsWithIt(t *testing.T) {
 		require.Error(t, err)
 		require.NoError(t, g.Close(t.Context()))
 		require.Zero(t, watching.Load())
+	})
+}
+
+func TestHealth_ChangesAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		var log logBuffer
+		server := health.NewServer() // it serves
+		mustRegister(t, &s, Instance{}, WithHealth(server, ""), WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		for _, status := range []healthpb.HealthCheckResponse_ServingStatus{serving, notServing, healthpb.HealthCheckResponse_UNKNOWN} {
+			server.SetServingStatus("", status)
+			synctest.Wait()
+		}
+		var said []string
+		for _, line := range log.lines() {
+			if _, text, ok := strings.Cut(line, `level=INFO msg="etcd registration: health" `); ok {
+				said = append(said, text)
+			}
+		}
+		require.Equal(t, []string{"key=" + testKey + " serving=true\n", "key=" + testKey + " serving=false\n"}, said)
+	})
+}
+
+func TestHealth_BrokenServiceIsNotWaitedForAndNoStormOfLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		var log logBuffer
+		server := watchFunc(func(healthpb.Health_WatchServer) error { return errors.New("broken") })
+		begin := time.Now()
+		r := mustRegister(t, &s, Instance{}, WithHealth(server, ""), WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		require.Zero(t, time.Since(begin))
+		require.True(t, mustDecode(t, s.key(testKey).value).Draining)
+		pass(10 * time.Minute)
+		mustClose(t, r)
+		said := 0
+		for _, line := range log.lines() {
+			if strings.Contains(line, "the health service ended its watch") {
+				said++
+			}
+		}
+		require.InDelta(t, 20, said, 2, "every 30s")
+	})
+}
+
+func TestHealth_RegisterDoesNotOutlastItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		server := watchFunc(func(stream healthpb.Health_WatchServer) error {
+			<-stream.Context().Done()
+			return stream.Context().Err()
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), firstWord/10)
+		defer cancel()
+		begin := time.Now()
+		_, err := register(ctx, &s, testService, Instance{Addr: testAddr}, append(quiet(), WithHealth(server, "")))
+		require.Less(t, time.Since(begin), firstWord)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+// Nobody watches any more when Close has returned.
+func TestHealth_CloseWaitsForTheEndOfTheWatch(t *testing.T) {
+	for name, closes := range map[string]func(*Registrar, *Registration) error{
+		"one": func(_ *Registrar, r *Registration) error { return r.Close(context.Background()) },
+		"all": func(g *Registrar, _ *Registration) error { return g.Close(context.Background()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var s fakeStore
+				var ended atomic.Bool
+				server := watchFunc(func(stream healthpb.Health_WatchServer) error {
+					_ = stream.Send(&healthpb.HealthCheckResponse{Status: serving})
+					<-stream.Context().Done()
+					<-time.After(defaultDrainDelay + time.Second)
+					ended.Store(true)
+					return stream.Context().Err()
+				})
+				g := mustRegistrar(t, &s)
+				r := mustJoin(t, g, testAddr, WithHealth(server, ""))
+				require.NoError(t, closes(g, r))
+				require.True(t, ended.Load())
+			})
+		})
+	}
+}
+
+func TestPulse_HearsNothingAfterItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := watchFunc(func(stream healthpb.Health_WatchServer) error {
+			_ = stream.Send(&healthpb.HealthCheckResponse{Status: serving})
+			<-stream.Context().Done()
+			return stream.Send(&healthpb.HealthCheckResponse{Status: notServing})
+		})
+		var log logBuffer
+		var beats atomic.Int32
+		p := startPulse(server, "", slog.New(slog.NewTextHandler(&log, nil)), func(bool) { beats.Add(1) })
+		synctest.Wait()
+		p.stop()
+		p.wait(t.Context())
+		require.EqualValues(t, 1, beats.Load())
+		require.Empty(t, log.lines(), "its end is no trouble")
 	})
 }

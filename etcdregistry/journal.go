@@ -12,16 +12,19 @@ import (
 // logEvery bounds how often trouble that lasts is logged.
 const logEvery = 30 * time.Second
 
-// journal logs the changes of state. It gathers those of one turn of the loop: when a
-// hundred keys lose their lease together, that is one line.
+// journal logs the changes of state. It gathers those of a moment: when a hundred keys
+// lose their lease together, that is one line.
 type journal struct {
 	logger *slog.Logger
+	lease  clientv3.LeaseID // that of the keys, now
 	lines  []line
+	since  time.Time // of the first line
 }
 
 type line struct {
 	state    state
 	cause    string
+	lease    clientv3.LeaseID
 	key      string // the first one
 	revision int64  // of its last put
 	others   int
@@ -36,16 +39,27 @@ func (j *journal) become(k *key, next state, cause string) {
 	k.logged = time.Now()
 	k.tally.become(next)
 	for i := range j.lines {
-		if j.lines[i].state == next && j.lines[i].cause == cause {
-			j.lines[i].others++
+		if l := &j.lines[i]; l.state == next && l.cause == cause && l.lease == j.lease {
+			l.others++
 			return
 		}
 	}
-	j.lines = append(j.lines, line{state: next, cause: cause, key: k.name, revision: k.revision})
+	if len(j.lines) == 0 {
+		j.since = time.Now()
+	}
+	j.lines = append(j.lines, line{state: next, cause: cause, lease: j.lease, key: k.name, revision: k.revision})
+}
+
+// due returns until when the lines may wait for more.
+func (j *journal) due() time.Time {
+	if len(j.lines) == 0 {
+		return time.Time{}
+	}
+	return j.since.Add(logDelay)
 }
 
 // flush writes what was gathered.
-func (j *journal) flush(id clientv3.LeaseID) {
+func (j *journal) flush() {
 	for _, l := range j.lines {
 		level, fields := slog.LevelInfo, []slog.Attr{
 			slog.String("state", l.state.String()), slog.String("key", l.key), slog.Int64("revision", l.revision),
@@ -53,8 +67,8 @@ func (j *journal) flush(id clientv3.LeaseID) {
 		if l.others > 0 {
 			fields = append(fields, slog.Int("others", l.others))
 		}
-		if id != 0 {
-			fields = append(fields, slog.String("lease", fmt.Sprintf("%016x", int64(id))))
+		if l.lease != 0 {
+			fields = append(fields, slog.String("lease", fmt.Sprintf("%016x", int64(l.lease))))
 		}
 		if l.cause != "" {
 			level, fields = slog.LevelWarn, append(fields, slog.String("cause", l.cause))

@@ -3,24 +3,22 @@ package etcdregistry
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 const (
-	// attemptLimit bounds one attempt to bring etcd to what is wished for, or TTL/4
-	// where that is less: a member that hangs must not hold the loop until the lease
-	// has ended, for the next attempt goes to another member. What an attempt
-	// achieved, a lease for one, is kept for the next.
-	attemptLimit      = 5 * time.Second
-	leastAttemptLimit = time.Second
-	// attemptWidth bounds the keys that an attempt works on at once.
-	attemptWidth = 16
+	// lookLimit bounds one look at a key, or one call for the lease, or TTL/4 where
+	// that is less: a member may hang, and the next call goes to another one. While
+	// somebody waits the limit begins at leastLookLimit, and doubles with each failure,
+	// or an etcd that is merely slow would never be waited for.
+	lookLimit      = 5 * time.Second
+	leastLookLimit = time.Second
+	// lookWidth bounds the keys that are looked at at once.
+	lookWidth = 16
 	// reconnectEvery bounds the time that passes between the return of etcd and
 	// that of the connection. Left alone, the client pauses up to 120 s between
 	// attempts.
@@ -33,6 +31,9 @@ const (
 	// spreadPause is the ceiling before a lost lease is replaced. Many leases tend
 	// to get lost at once.
 	spreadPause = time.Second
+	// logDelay is how long a log line waits for others of its kind, while keys are
+	// being looked at.
+	logDelay = time.Second
 	// repairEvery bounds how often a key is put back that others keep taking away.
 	repairEvery = time.Second
 	// yieldFor is how long a key is left to a newer owner without a look.
@@ -42,13 +43,16 @@ const (
 	drainLimit = 2 * time.Second
 )
 
-// keeper holds the keys of a process in etcd, under one lease. Its loop is the only
-// one that writes, so that updates, repairs and removals never cross each other.
+// keeper holds the keys of a process in etcd, under one lease.
 //
-// There is one mechanism: attempt, which compares etcd with the wishes and mends the
-// difference. It runs when a wish changes, when the watch tells of a key that others
-// changed, when the keep-alive ends or falls silent, after a pause when it failed,
-// and every TTL/2 when it did not.
+// Its loop decides everything and waits for nothing. What may hang, the calls to etcd,
+// is left to workers: one at most for each key, so that updates, repairs and removals
+// of a key never cross each other, and a key that hangs holds no other.
+//
+// There is one mechanism: the look at a key, which compares etcd with the wish and
+// mends the difference. It is due when the wish changes, when the watch tells of a
+// change by others, when the lease is lost or its keep-alive falls silent, after a
+// pause when it failed, and every TTL/2 when it did not.
 type keeper struct {
 	store   store
 	options options
@@ -56,8 +60,11 @@ type keeper struct {
 	broken  atomic.Int64  // counts the streams that were given up
 	changed chan struct{} // holds one token while the loop has not seen the last change
 	events  chan event
+	results chan func() // of the workers; to be called by the loop
 	// renewedAt is when etcd last said how long the lease lasts, nil without a lease.
 	renewedAt atomic.Pointer[time.Time]
+	// lasts is until when the last lease does, and the keys with it.
+	lasts atomic.Pointer[time.Time]
 
 	mu     sync.Mutex
 	keys   map[string]*key
@@ -66,25 +73,32 @@ type keeper struct {
 	done   chan struct{} // closed when the loop has ended
 
 	// What follows belongs to the loop.
-	lease     lease              // zero while there is none
-	stale     []clientv3.LeaseID // replaced leases that may still be alive; keys may be under them
-	silence   *time.Timer        // fires after TTL/2 without a renewal
-	notBefore time.Time          // no attempt until then
-	auditAt   time.Time          // when to look at all keys again
-	failures  int                // since etcd last renewed our lease
-	journal   journal
-	watches   sync.WaitGroup
+	lease      lease              // zero while there is none
+	stale      []clientv3.LeaseID // replaced leases that may still be alive; keys may be under them
+	silence    *time.Timer        // fires after TTL/2 without a renewal
+	tending    errand             // to get or renew the lease
+	releasing  errand             // to revoke stale leases
+	workers    int
+	looking    int       // of them, those that look at keys
+	ready      []*key    // to be looked at
+	next       time.Time // when the first of the others is
+	auditAt    time.Time // when those that are as they should be are
+	answeredAt time.Time // when etcd last did
+	notBefore  time.Time // nothing is begun until then, while it does not
+	outage     backoff   // likewise
+	journal    journal
+	watches    sync.WaitGroup
 }
 
 func newKeeper(store store, o options) *keeper {
 	return &keeper{
 		store: store, options: o, stream: newOwner(time.Now()).id,
-		changed: make(chan struct{}, 1), events: make(chan event),
+		changed: make(chan struct{}, 1), events: make(chan event), results: make(chan func()),
 		done: make(chan struct{}), keys: make(map[string]*key), journal: journal{logger: o.logger},
 	}
 }
 
-// wake starts an attempt.
+// wake has the loop see what changed.
 func (k *keeper) wake() {
 	select {
 	case k.changed <- struct{}{}:
@@ -118,62 +132,66 @@ func (k *keeper) run(ctx context.Context) {
 	k.silence.Stop()
 	defer k.watches.Wait()
 	k.watches.Go(func() { k.reconnectWhileDown(ctx) })
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return
+			continue
+		case finish := <-k.results:
+			k.take(finish)
 		case _, ok := <-k.lease.renewals: // never, while there is no lease
-			if !ok {
-				k.dropLease("its keep-alive ended")
-				break
-			}
-			k.failures = 0
-			if !k.renewed() {
-				continue
-			}
+			k.heard(ok)
 		case <-k.silence.C:
 			k.fallSilent()
 		case e := <-k.events:
-			if !k.noteEvent(e) {
-				continue
-			}
+			k.noteEvent(e)
 		case <-k.changed:
+			k.planAll()
 		case <-next.C:
 		}
-		next.Reset(k.attempt(ctx))
-		k.journal.flush(k.lease.id)
+		next.Reset(k.turn(ctx))
 	}
+	for k.workers > 0 { // their contexts have ended
+		k.take(<-k.results)
+	}
+	k.journal.flush()
 }
 
-// attempt brings etcd to what is wished for and returns when to look again.
-func (k *keeper) attempt(ctx context.Context) time.Duration {
-	if wait := time.Until(k.notBefore); wait > 0 {
-		return wait
+// do has a worker call etcd, for limit at most, and the loop call finish with what came
+// of it. It returns what gives the call up.
+func (k *keeper) do(ctx context.Context, limit time.Duration, work func(context.Context) error, finish func(error)) context.CancelFunc {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	k.workers++
+	go func() {
+		err := work(ctx)
+		cancel()
+		k.results <- func() { finish(err) }
+	}()
+	return cancel
+}
+
+func (k *keeper) take(finish func()) {
+	k.workers--
+	finish()
+}
+
+// longest is how long a call may take, at most.
+func (k *keeper) longest() time.Duration {
+	return min(lookLimit, max(leastLookLimit, k.options.ttl/4))
+}
+
+// answered notes that etcd did.
+func (k *keeper) answered() { k.answeredAt, k.notBefore, k.outage = time.Now(), time.Time{}, backoff{} }
+
+// failed notes that a call did, and returns when to try again. If etcd has answered
+// nothing since the call began, everything waits: in an outage a thousand keys cost no
+// more calls than a few.
+func (k *keeper) failed(err error, own *backoff, began time.Time) (retry time.Time) {
+	now := time.Now()
+	switch {
+	case isVerdict(err) || errors.Is(err, errContended):
+		k.answered()
+	case !began.Before(k.answeredAt) && !k.notBefore.After(now):
+		k.notBefore = now.Add(k.outage.pause())
 	}
-	due := k.dueKeys()
-	attemptCtx, cancel := context.WithTimeout(ctx, k.attemptTime(due))
-	defer cancel()
-	var noLease error
-	if slices.ContainsFunc(due, func(key *key) bool { return !key.wish.desireNow().gone }) {
-		noLease = k.ensureLease(attemptCtx)
-	}
-	errs := k.reconcile(attemptCtx, due, noLease)
-	if ctx.Err() != nil { // not etcd's fault: the registrar closes
-		return 0
-	}
-	if slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, rpctypes.ErrLeaseNotFound) }) {
-		k.dropLease("etcd does not know it") // and all is looked at again
-		return time.Until(k.notBefore)
-	}
-	pause := k.schedule(ctx, due, errs)
-	k.releaseLeases(attemptCtx)
-	for i, key := range due {
-		if errs[i] == nil || isVerdict(errs[i]) {
-			key.wish.settle(key.seen, errs[i])
-		}
-	}
-	if noLease != nil {
-		k.notBefore = time.Now().Add(pause)
-	}
-	return k.untilNext()
+	return now.Add(own.pause())
 }

@@ -121,7 +121,7 @@ func TestKeeper_OutageLongerThanTheLeaseHeals(t *testing.T) {
 				require.Less(t, attempts, 1000, "it storms")
 
 				s.setFault(nil)
-				pass(mostPause + attemptLimit)
+				pass(mostPause + lookLimit)
 				require.EqualValues(t, 5, mustDecode(t, s.key(testKey).value).Weight)
 				require.Equal(t, 1, s.leaseCount())
 			})
@@ -280,6 +280,13 @@ func TestKeeper_SilentKeepAliveIsRenewedByOtherMeans(t *testing.T) {
 		require.Equal(t, 1, s.leaseCount())
 		require.Equal(t, "registered", r.Stats().State)
 		require.LessOrEqual(t, s.count("renewOnce"), 2*60*10/10, "at most every TTL/2")
+		require.Equal(t, 1, s.count("grant"), "the lease was replaced")
+		require.Equal(t, 1, s.count("swap"))
+		s.setFault(nil)
+		pass(testTTL)
+		before := s.count("renewOnce")
+		pass(10 * time.Minute)
+		require.Equal(t, before, s.count("renewOnce"), "the keep-alive was not resumed")
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -15,63 +16,144 @@ import (
 type lease struct {
 	id       clientv3.LeaseID
 	ttl      time.Duration
-	renewals <-chan *clientv3.LeaseKeepAliveResponse
+	renewals <-chan *clientv3.LeaseKeepAliveResponse // nil while the keep-alive is given up
 	cancel   context.CancelFunc
+	rescued  bool // renewed once, and not by the keep-alive since
 }
 
-func (k *keeper) ensureLease(ctx context.Context) error {
-	switch {
-	case k.lease.id == 0:
-		return k.takeLease(ctx)
-	case k.silentFor() > 0:
-		return k.renewOnce(ctx)
+// errand is a call to etcd about leases, made again and again.
+type errand struct {
+	busy    bool
+	due     time.Time // not before
+	backoff backoff
+}
+
+// send has a worker do the errand.
+func (k *keeper) send(ctx context.Context, e *errand, work func(context.Context) error, finish func(error)) {
+	began := time.Now()
+	e.busy = true
+	k.do(ctx, min(k.longest(), e.backoff.patience()), work, func(err error) {
+		e.busy = false
+		if err == nil || errors.Is(err, rpctypes.ErrLeaseNotFound) {
+			e.backoff = backoff{}
+			k.answered()
+		} else {
+			e.due = k.failed(err, &e.backoff, began)
+		}
+		finish(err)
+	})
+}
+
+// leased tells whether there is a lease that etcd has confirmed lately.
+func (k *keeper) leased() bool { return k.lease.id != 0 && k.silentFor() == 0 }
+
+// tend sees that there is such a lease.
+func (k *keeper) tend(ctx context.Context) {
+	if k.lease.id == 0 {
+		k.takeLease(ctx)
+	} else {
+		k.renewOnce(ctx)
 	}
-	return nil
 }
 
 // renewOnce renews a lease whose keep-alive is silent: its stream may hang at one
-// member while the others answer. From a TTL of 4s on there is time for two attempts before the lease
-// ends.
-func (k *keeper) renewOnce(ctx context.Context) error {
-	if err := k.store.renew(ctx, k.lease.id); err != nil {
-		return fmt.Errorf("renew the lease: %w", err)
-	}
-	k.failures = 0
-	k.renewed()
-	return nil
+// member while the others answer. From a TTL of 4s on there is time for two calls
+// before the lease ends.
+func (k *keeper) renewOnce(ctx context.Context) {
+	id := k.lease.id
+	k.send(ctx, &k.tending, func(ctx context.Context) error { return k.store.renew(ctx, id) }, func(err error) {
+		switch {
+		case id != k.lease.id: // it was lost meanwhile
+		case err == nil:
+			k.renewed()
+			if k.lease.renewals == nil {
+				_ = k.keepAlive(id, k.lease.ttl) // else with the next renewal
+			}
+			k.lease.rescued = true
+		case errors.Is(err, rpctypes.ErrLeaseNotFound):
+			k.dropLease("etcd does not know it")
+		case ctx.Err() == nil && k.silentFor() >= k.lease.ttl:
+			k.dropLease("not renewed for a whole TTL: " + err.Error())
+		case ctx.Err() == nil:
+			k.withoutLease(fmt.Errorf("renew the lease: %w", err))
+		}
+	})
 }
 
-func (k *keeper) takeLease(ctx context.Context) error {
-	id, ttl, err := k.store.grant(ctx, k.options.ttl)
-	if err != nil {
-		return fmt.Errorf("grant a lease: %w", err)
+// heard takes in a renewal by the keep-alive, or its end.
+func (k *keeper) heard(renewal bool) {
+	switch {
+	case renewal:
+		k.lease.rescued = false
+		k.renewed()
+	case k.lease.rescued: // it has hung since, and the lease lives without
+		k.lease.cancel()
+		k.lease.renewals = nil
+	default:
+		k.dropLease("its keep-alive ended")
 	}
-	// Not a child of ctx, which ends with the attempt. And nothing of the caller's
-	// context either: with etcd's WithRequireLeader in it, a lost leader would end
-	// the keep-alive and leave a ghost lease.
-	keepCtx, cancel := context.WithCancel(context.Background())
-	renewals, err := k.store.keepAlive(keepCtx, id)
+}
+
+func (k *keeper) takeLease(ctx context.Context) {
+	var id clientv3.LeaseID
+	var ttl time.Duration
+	grant := func(ctx context.Context) (err error) {
+		id, ttl, err = k.store.grant(ctx, k.options.ttl)
+		return err
+	}
+	k.send(ctx, &k.tending, grant, func(err error) {
+		if err != nil {
+			err = fmt.Errorf("grant a lease: %w", err)
+		} else if err = k.keepAlive(id, ttl); err != nil {
+			k.stale = append([]clientv3.LeaseID{id}, k.stale...)
+			k.tending.due = time.Now().Add(k.tending.backoff.pause())
+			err = fmt.Errorf("keep the lease alive: %w", err)
+		}
+		if err != nil && ctx.Err() == nil {
+			k.withoutLease(err)
+		}
+	})
+}
+
+// keepAlive makes a lease the one that keys are put under.
+func (k *keeper) keepAlive(id clientv3.LeaseID, ttl time.Duration) error {
+	// Nothing of a caller's context: with etcd's WithRequireLeader in it, a lost leader
+	// would end the keep-alive and leave a ghost lease.
+	ctx, cancel := context.WithCancel(context.Background())
+	renewals, err := k.store.keepAlive(ctx, id)
 	if err != nil {
 		cancel()
-		k.stale = append(k.stale, id)
-		return fmt.Errorf("keep the lease alive: %w", err)
+		return err
 	}
 	k.lease = lease{id: id, ttl: ttl, renewals: renewals, cancel: cancel}
+	k.journal.lease = id
 	k.renewed()
 	return nil
 }
 
-// renewed notes that etcd has just said how long the lease lasts. It tells whether
-// that was overdue; then all keys are looked at.
-func (k *keeper) renewed() (overdue bool) {
-	overdue = k.silentFor() > 0
-	now := time.Now()
-	k.renewedAt.Store(&now)
-	k.silence.Reset(k.lease.ttl / 2)
-	if overdue {
-		k.lookAtAll()
+// withoutLease tells those that wait for a lease why there is none.
+func (k *keeper) withoutLease(why error) {
+	for _, key := range k.ready {
+		wanted, version := key.wish.get()
+		if wanted.gone {
+			continue
+		}
+		k.troubled(key, why)
+		if isVerdict(why) {
+			key.wish.settle(version, why)
+		}
 	}
-	return overdue
+}
+
+// renewed notes that etcd has just said how long the lease lasts.
+func (k *keeper) renewed() {
+	k.answered()
+	now := time.Now()
+	k.tending.due, k.tending.backoff = now, backoff{}
+	end := now.Add(k.lease.ttl)
+	k.renewedAt.Store(&now)
+	k.lasts.Store(&end)
+	k.silence.Reset(k.lease.ttl / 2)
 }
 
 // silentFor returns the time since the last renewal if that is TTL/2 or more, else 0.
@@ -97,13 +179,14 @@ func (k *keeper) fallSilent() {
 // the keys under it.
 func (k *keeper) dropLease(cause string) {
 	k.letGo()
-	k.notBefore = time.Now().Add(rand.N(spreadPause))
+	k.tending.due = time.Now().Add(rand.N(spreadPause))
 	for _, key := range k.allKeys() {
 		key.settled, key.due = false, time.Now()
 		key.wish.failed(errors.New("lost the lease: " + cause))
 		key.tally.note(func(s *Stats) { s.LeasesLost++ })
 		k.journal.become(key, reregistering, "lost the lease: "+cause)
 	}
+	k.planAll()
 }
 
 // letGo makes the lease a stale one.
@@ -112,36 +195,39 @@ func (k *keeper) letGo() {
 	k.silence.Stop()
 	k.renewedAt.Store(nil)
 	k.stale = append([]clientv3.LeaseID{k.lease.id}, k.stale...)
-	k.lease = lease{}
+	k.lease, k.journal.lease = lease{}, 0
 }
 
-// releaseLeases ends the leases that no key can be under any more: first all keys
-// move to the new lease, then the old one is revoked, so that no key is ever away.
-func (k *keeper) releaseLeases(ctx context.Context) {
-	keys := k.allKeys()
-	if len(keys) == 0 && k.lease.id != 0 {
+// release ends the leases that no key can be under any more: first all keys move to the
+// new lease, then the old one is revoked, so that no key is ever away.
+func (k *keeper) release(ctx context.Context) {
+	if k.lease.id != 0 && k.empty() {
 		k.letGo()
 	}
-	if slices.ContainsFunc(keys, func(key *key) bool { return !key.settled }) {
+	if len(k.stale) == 0 || slices.ContainsFunc(k.allKeys(), func(key *key) bool { return !key.settled }) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, leastAttemptLimit) // somebody may wait in Close
-	defer cancel()
-	if err := k.revokeStale(ctx); err != nil {
-		k.options.logger.Debug("etcd registration: old lease not revoked", "error", err)
+	stale, left := k.stale, []clientv3.LeaseID(nil)
+	revoke := func(ctx context.Context) (err error) {
+		left, err = k.revoke(ctx, stale)
+		return err
 	}
+	k.send(ctx, &k.releasing, revoke, func(err error) {
+		fresh := len(k.stale) - len(stale) // they come first
+		k.stale = slices.Concat(k.stale[:fresh], left)
+		if err != nil {
+			k.options.logger.Debug("etcd registration: old lease not revoked", "error", err)
+		}
+	})
 }
 
-// revokeStale revokes what it can. The rest stays on the list; nobody renews it, so
-// it ends by itself.
-func (k *keeper) revokeStale(ctx context.Context) error {
+// revoke revokes what it can. The rest is left; nobody renews it, so it ends by itself.
+func (k *keeper) revoke(ctx context.Context, ids []clientv3.LeaseID) (left []clientv3.LeaseID, err error) {
 	var errs []error
-	k.stale = slices.DeleteFunc(k.stale, func(id clientv3.LeaseID) bool {
-		err := k.store.revoke(ctx, id)
-		if err != nil {
-			errs = append(errs, err)
+	for _, id := range ids {
+		if err := k.store.revoke(ctx, id); err != nil {
+			left, errs = append(left, id), append(errs, err)
 		}
-		return err == nil
-	})
-	return errors.Join(errs...)
+	}
+	return left, errors.Join(errs...)
 }

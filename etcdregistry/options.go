@@ -14,7 +14,6 @@ const (
 	minTTL            = 2 * time.Second // etcd raises shorter ones
 	maxTTL            = time.Hour
 	defaultDrainDelay = 500 * time.Millisecond
-	maxDrainDelay     = drainLimit
 )
 
 // Option changes how [Register] and a [Registrar] work.
@@ -78,9 +77,9 @@ func (o options) with(opts []Option) (options, error) {
 	switch {
 	case o.ttl < minTTL || o.ttl > maxTTL || o.ttl%time.Second != 0:
 		return o, fmt.Errorf("TTL: got %v, want whole seconds from %v to %v", o.ttl, minTTL, maxTTL)
-	case o.drainDelay < 0 || o.drainDelay > maxDrainDelay:
+	case o.drainDelay < 0 || o.drainDelay > drainLimit:
 		return o, fmt.Errorf("drain delay: got %v, want 0s to %v; to drain for longer, Update with Draining set before Close",
-			o.drainDelay, maxDrainDelay)
+			o.drainDelay, drainLimit)
 	case o.logger == nil:
 		return o, errors.New("the logger is nil, leave the option out for slog.Default()")
 	}

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	"github.com/steelyard-go/steelyard/attrs"
 )
 
@@ -27,6 +30,9 @@ const (
 //
 //	steelyard/overrides/payments/10.0.0.7:8080
 //	{"weight":3,"reason":"half of the disks are gone"}
+//
+// [SetOverride] with a limit adds a field "lease", which names the lease that it took for
+// this key alone.
 //
 // The zero Override says nothing.
 type Override struct {
@@ -73,29 +79,60 @@ func (o Override) Apply(a attrs.Attrs) attrs.Attrs {
 // override that says nothing, a weight above [attrs.MaxWeight], and a reason that is
 // too long or not UTF-8.
 func EncodeOverride(o Override) (string, error) {
-	encoded, err := encodeOverride(o)
+	encoded, err := encodeOverride(o, 0)
 	if err != nil {
 		return "", fmt.Errorf("etcdregistry: override: %w", err)
 	}
 	return encoded, nil
 }
 
-func encodeOverride(o Override) (string, error) {
-	switch {
-	case o.Weight == 0 && !o.Draining:
-		return "", errors.New("it says nothing, want a weight or draining; to end an override, lift it")
-	case o.Weight > attrs.MaxWeight:
-		return "", fmt.Errorf("weight: got %d, want at most %d", o.Weight, attrs.MaxWeight)
-	case !utf8.ValidString(o.Reason):
-		return "", fmt.Errorf("reason: %s is not UTF-8", cut(o.Reason))
-	case len(o.Reason) > maxReason:
-		return "", fmt.Errorf("reason: got %d bytes, want at most %d", len(o.Reason), maxReason)
+// encodeOverride leaves out a lease that is 0.
+func encodeOverride(o Override, own clientv3.LeaseID) (string, error) {
+	if err := o.check(); err != nil {
+		return "", err
 	}
 	return compactJSON(struct {
 		Weight   uint32 `json:"weight,omitempty"`
 		Draining bool   `json:"draining,omitempty"`
 		Reason   string `json:"reason,omitempty"`
-	}(o))
+		Lease    string `json:"lease,omitempty"`
+	}{o.Weight, o.Draining, o.Reason, leaseText(own)})
+}
+
+func (o Override) check() error {
+	switch {
+	case o.Weight == 0 && !o.Draining:
+		return errors.New("it says nothing, want a weight or draining; to end an override, lift it")
+	case o.Weight > attrs.MaxWeight:
+		return fmt.Errorf("weight: got %d, want at most %d", o.Weight, attrs.MaxWeight)
+	case !utf8.ValidString(o.Reason):
+		return fmt.Errorf("reason: %s is not UTF-8", cut(o.Reason))
+	case len(o.Reason) > maxReason:
+		return fmt.Errorf("reason: got %d bytes, want at most %d", len(o.Reason), maxReason)
+	}
+	return nil
+}
+
+// leaseText writes a lease as etcdctl does, "" for none.
+func leaseText(id clientv3.LeaseID) string {
+	if id == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%016x", int64(id))
+}
+
+// ownLease returns the lease that was granted for an override alone, 0 for none. One
+// that was put by hand may share its lease with keys that we cannot see: etcd's
+// namespace package hides those outside.
+func ownLease(override *mvccpb.KeyValue) clientv3.LeaseID {
+	under := clientv3.LeaseID(override.Lease)
+	var said struct {
+		Lease string `json:"lease"`
+	}
+	if json.Unmarshal(override.Value, &said) != nil || said.Lease != leaseText(under) {
+		return 0
+	}
+	return under
 }
 
 // DecodeOverride reads the value of an override that stands in etcd under key: a
@@ -116,8 +153,8 @@ func DecodeOverride(key string, value []byte) (Override, error) {
 }
 
 func decodeOverride(raw []byte) (Override, error) {
-	if len(raw) > MaxValueSize {
-		return Override{}, fmt.Errorf("the value has %d bytes, want at most %d", len(raw), MaxValueSize)
+	if err := checkSize(len(raw)); err != nil {
+		return Override{}, err
 	}
 	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
 		return Override{}, fmt.Errorf(`got %s, want {"weight":3} or {"draining":true}`, cut(string(raw)))

@@ -67,6 +67,7 @@ func TestDecodeOverride_Takes(t *testing.T) {
 		`{"weight":3,"reason":"disk","by":"me"}`: {Weight: 3, Reason: "disk"},
 		`{"weight":3,"reason":null}`:             {Weight: 3},
 		`{"weight":3,"zone":1}`:                  {Weight: 3},
+		`{"weight":3,"lease":[]}`:                {Weight: 3},
 		`{"weight":3,"reason":"` + long + `"}`:   {Weight: 3, Reason: strings.Repeat("ä", 100)},
 	} {
 		got, err := DecodeOverride(testOverride, []byte(value))
@@ -125,7 +126,8 @@ func TestSetOverride_RefusesBadArguments(t *testing.T) {
 		{client, testService, "a/b", good, 0, `id "a/b": want one without a slash`},
 		{client, testService, testAddr, Override{}, 0, "it says nothing, want a weight or draining; to end an override, lift it"},
 		{client, testService, testAddr, good, -1, "limit: got -1ns, want 0 (until lifted) or 2s to 8760h0m0s"},
-		{client, testService, testAddr, good, time.Second, "limit: got 1s, want 0 (until lifted) or 2s to 8760h0m0s"},
+		{client, testService, testAddr, good, 2*time.Second - 1, "limit: got 1.999999999s, want 0 (until lifted) or 2s to 8760h0m0s"},
+		{client, testService, testAddr, good, 8760*time.Hour + 1, "limit: got 8760h0m0.000000001s, want 0 (until lifted) or 2s to 8760h0m0s"},
 	} {
 		err := SetOverride(t.Context(), c.client, c.service, c.id, c.override, c.limit)
 		require.EqualError(t, err, "etcdregistry: override: "+c.want)

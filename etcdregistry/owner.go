@@ -14,11 +14,21 @@ const startedLayout = "2006-01-02T15:04:05.000Z"
 // two processes that hold the same key find out, and agree on who yields.
 type owner struct {
 	id      string    // random, "" when the value names none
-	started time.Time // zero when the value says none
+	started time.Time // zero when the value says none, see startAt
 }
 
 func newOwner(now time.Time) owner {
-	return owner{id: fmt.Sprintf("%016x", rand.Uint64()), started: now.UTC().Truncate(time.Millisecond)}
+	return owner{id: fmt.Sprintf("%016x", rand.Uint64()), started: startAt(now)}
+}
+
+// startAt returns t as it stands in a value. It is zero for what is no time of a start:
+// one that cannot be written, or that a clock shows which was never set.
+func startAt(t time.Time) time.Time {
+	t = t.UTC().Truncate(time.Millisecond)
+	if t.Year() <= 1970 || t.Year() >= 9999 {
+		return time.Time{}
+	}
+	return t
 }
 
 // ownerOf reads who wrote a value. It never fails: what cannot be read says nothing.
@@ -30,16 +40,15 @@ func ownerOf(value []byte) owner {
 			Started string `json:"steelyard.started"`
 		}
 	}
-	if len(value) > MaxValueSize || json.Unmarshal(value, &fields) != nil {
+	if checkSize(len(value)) != nil || json.Unmarshal(value, &fields) != nil {
 		return owner{}
 	}
 	var o owner
 	if said := fields.Metadata; len(said.Owner) <= longestID {
 		o.id = said.Owner
 	}
-	started, err := time.Parse(time.RFC3339, fields.Metadata.Started)
-	if err == nil && started.Year() > 1970 && started.Year() < 9999 {
-		o.started = started.UTC().Truncate(time.Millisecond)
+	if started, err := time.Parse(time.RFC3339, fields.Metadata.Started); err == nil {
+		o.started = startAt(started)
 	}
 	return o
 }
@@ -54,10 +63,11 @@ func (o owner) yieldsTo(other owner) bool {
 }
 
 // outrank returns o as one that other yields to. A newcomer comes last, whatever the
-// clocks of two machines say.
+// clocks of two machines say. Where nothing comes after the other's start, or that says
+// none, the newcomer says none either: of those the last writer holds the key.
 func (o owner) outrank(other owner) owner {
-	if !other.started.IsZero() && !other.yieldsTo(o) {
-		o.started = other.started.Add(time.Millisecond)
+	if other.started.IsZero() || !other.yieldsTo(o) {
+		o.started = startAt(other.started.Add(time.Millisecond))
 	}
 	return o
 }
@@ -65,6 +75,9 @@ func (o owner) outrank(other owner) owner {
 func (o owner) String() string {
 	if o.id == "" {
 		return "an owner that names itself not"
+	}
+	if o.started.IsZero() {
+		return fmt.Sprintf("owner %.64q, whose start is not known", o.id)
 	}
 	return fmt.Sprintf("owner %.64q, started %s", o.id, o.started.Format(startedLayout))
 }

@@ -11,14 +11,28 @@ import (
 // does not take, good or bad, is for encoding/json to judge.
 type plain struct{ rest string }
 
-// decodePlain is decode for such values.
-func decodePlain(raw []byte) (inst Instance, ok bool) {
+// maxPlain is how many fields of an object it takes.
+const maxPlain = 16
+
+// decodePlain is decode for such values. Labels that are those of like are like itself:
+// to make a map takes about as long as all the rest.
+func decodePlain(raw []byte, like map[string]string) (inst Instance, ok bool) {
 	p := plain{string(raw)}
+	var room [maxPlain]plainLabel
+	labels := room[:0]
 	ok = p.object(func(name string) bool {
 		if name == "Metadata" {
 			return p.object(func(name string) bool {
 				text, ok := p.value()
-				return ok && decodeField(&inst.Attrs, name, text) == nil
+				switch name {
+				case weightField, drainingField, ownerField, startedField:
+					return ok && decodeField(&inst.Attrs, name, text) == nil
+				case zoneField:
+					inst.Zone, ok = plainText(text)
+					return ok
+				}
+				labels = append(labels, plainLabel{name, strings.Trim(text, `"`)})
+				return ok
 			})
 		}
 		text, ok := p.value()
@@ -31,12 +45,40 @@ func decodePlain(raw []byte) (inst Instance, ok bool) {
 		}
 		return false
 	})
-	return inst, ok && p.rest == "" && checkAddr(inst.Addr) == nil
+	if !ok || p.rest != "" || checkAddr(inst.Addr) != nil {
+		return Instance{}, false
+	}
+	inst.Labels = labelsLike(labels, like)
+	return inst, true
+}
+
+// plainLabel is a label as it stands in the value.
+type plainLabel struct{ name, text string }
+
+// labelsLike returns like if it holds labels and nothing else, or else a map of them
+// in memory of its own. No two have one name.
+func labelsLike(labels []plainLabel, like map[string]string) map[string]string {
+	if len(labels) == 0 {
+		return nil
+	}
+	same := len(labels) == len(like)
+	for _, l := range labels {
+		text, ok := like[l.name]
+		same = same && ok && text == l.text
+	}
+	if same {
+		return like
+	}
+	own := make(map[string]string, len(labels))
+	for _, l := range labels {
+		own[strings.Clone(l.name)] = strings.Clone(l.text)
+	}
+	return own
 }
 
 // object calls field with the name of each field, to read its value.
 func (p *plain) object(field func(name string) bool) bool {
-	var room [16]string // as many fields as it takes
+	var room [maxPlain]string
 	names := room[:0]
 	if !p.take("{") {
 		return false

@@ -33,10 +33,10 @@ func TestRegister_RefusesBadArguments(t *testing.T) {
 		{"all hosts", "payments", Instance{Addr: "[::]:8080"}, nil, "others cannot reach the unspecified host ::: see AdvertiseAddr"},
 		{"heavy", "payments", Instance{Addr: testAddr, Attrs: attrs.Attrs{Weight: attrs.MaxWeight + 1}}, nil, "weight: got 1000001, want at most 1000000"},
 		{"short TTL", "payments", good, WithTTL(time.Second), "TTL: got 1s, want whole seconds from 2s to 1h0m0s"},
-		{"long TTL", "payments", good, WithTTL(2 * time.Hour), "TTL: got 2h0m0s, want"},
+		{"long TTL", "payments", good, WithTTL(time.Hour + time.Second), "TTL: got 1h0m1s, want"},
 		{"TTL with a fraction", "payments", good, WithTTL(2500 * time.Millisecond), "TTL: got 2.5s, want whole seconds"},
 		{"negative drain delay", "payments", good, WithDrainDelay(-1), "drain delay: got -1ns, want 0s to 2s"},
-		{"long drain delay", "payments", good, WithDrainDelay(time.Minute), "drain delay: got 1m0s, want 0s to 2s"},
+		{"long drain delay", "payments", good, WithDrainDelay(2*time.Second + 1), "drain delay: got 2.000000001s, want 0s to 2s"},
 		{"nil logger", "payments", good, WithLogger(nil), "the logger is nil"},
 	}
 	for _, c := range cases {
@@ -148,4 +148,24 @@ func TestOptions_Defaults(t *testing.T) {
 	o, err := newOptions(nil)
 	require.NoError(t, err)
 	require.Equal(t, options{ttl: 20 * time.Second, drainDelay: 500 * time.Millisecond, logger: slog.Default()}, o)
+}
+
+func TestOptions_TakeTheirBounds(t *testing.T) {
+	for _, c := range []struct{ ttl, drainDelay time.Duration }{{2 * time.Second, 0}, {time.Hour, 2 * time.Second}} {
+		o, err := newOptions([]Option{WithTTL(c.ttl), WithDrainDelay(c.drainDelay)})
+		require.NoError(t, err)
+		require.Equal(t, c.ttl, o.ttl)
+		require.Equal(t, c.drainDelay, o.drainDelay)
+	}
+}
+
+func TestUpdate_RefusedByEtcdReturnsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		r := mustRegister(t, &s, Instance{})
+		s.setFault(failing(rpctypes.ErrPermissionDenied, "swap"))
+		begin := time.Now()
+		require.ErrorIs(t, r.Update(t.Context(), attrs.Attrs{Weight: 2}), rpctypes.ErrPermissionDenied)
+		require.Zero(t, time.Since(begin))
+	})
 }

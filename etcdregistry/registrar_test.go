@@ -186,6 +186,7 @@ func TestRegistrar_CloseOfOneLeavesTheOthers(t *testing.T) {
 		require.Equal(t, 3, g.Stats().Puts, "two and a drain mark")
 
 		mustClose(t, second)
+		synctest.Wait()
 		require.Zero(t, s.leaseCount(), "the last one takes the lease with it")
 		mustJoin(t, g, "10.0.0.7:1")
 		require.Equal(t, 1, s.leaseCount())
@@ -261,7 +262,7 @@ func TestRegistrar_KeyOfAFailedCloseIsRemovedOnceEtcdAnswers(t *testing.T) {
 		_, err := g.Register(t.Context(), testService, Instance{Addr: testAddr})
 		require.ErrorContains(t, err, "this registrar holds that key already")
 		s.setFault(nil)
-		pass(attemptLimit + mostPause)
+		pass(lookLimit + mostPause)
 		require.Zero(t, s.key(testKey))
 		require.Len(t, s.keys, 1)
 		mustJoin(t, g, testAddr)
@@ -341,6 +342,7 @@ func TestRegistrar_EverythingAtOnceLeavesNothing(t *testing.T) {
 			})
 		}
 		working.Wait()
+		synctest.Wait()
 		require.Empty(t, s.keys)
 		require.Zero(t, s.leaseCount())
 		require.Equal(t, 8*20*3, g.Stats().Puts)

@@ -75,18 +75,19 @@ func (k *keeper) close(ctx context.Context, stop context.CancelFunc) error {
 		key.pulse.wait(limit)
 		k.journal.become(key, closed, cause)
 	}
-	k.journal.flush(0)
+	k.journal.flush()
 	return err
 }
 
 // revokeAll leaves time for a second try: a member may hang while the others answer.
 func (k *keeper) revokeAll(limit context.Context) error {
-	try, cancel := context.WithTimeout(limit, leastAttemptLimit)
+	try, cancel := context.WithTimeout(limit, leastLookLimit)
 	defer cancel()
-	err := k.revokeStale(try)
+	left, err := k.revoke(try, k.stale)
 	if try.Err() != nil {
-		err = k.revokeStale(limit)
+		left, err = k.revoke(limit, left)
 	}
+	k.stale = left
 	return err
 }
 
@@ -97,11 +98,11 @@ func (k *keeper) drain(ctx context.Context, keys []*key) {
 	defer cancel()
 	marks := make(map[*key]*answer)
 	for _, key := range keys {
-		if state := key.tally.stateNow(); state != registered && state != suspect {
+		if k.mayStand(key) {
+			marks[key] = key.wish.leave()
+		} else {
 			key.wish.close()
-			continue
 		}
-		marks[key] = key.wish.leave()
 	}
 	var delay time.Duration // 0 if nothing was marked
 	for key, mark := range marks {
@@ -116,5 +117,17 @@ func (k *keeper) drain(ctx context.Context, keys []*key) {
 	select {
 	case <-time.After(delay):
 	case <-ctx.Done():
+	}
+}
+
+// mayStand tells whether clients may see the key.
+func (k *keeper) mayStand(key *key) bool {
+	switch key.tally.stateNow() {
+	case registered, suspect:
+		return true
+	case reregistering:
+		return time.Now().Before(*k.lasts.Load())
+	default:
+		return false
 	}
 }

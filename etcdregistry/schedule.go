@@ -7,16 +7,40 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// dueKeys returns the keys to look at now: their time has come, or their wish has
-// changed.
-func (k *keeper) dueKeys() []*key {
-	now := time.Now()
-	return slices.DeleteFunc(k.allKeys(), func(key *key) bool {
-		_, version := key.wish.get()
-		return key.due.After(now) && key.seen == version
-	})
+// plan makes a key ready if it is due, or sees that it is looked at when it is.
+func (k *keeper) plan(key *key) {
+	changed := key.changed()
+	switch {
+	case key.busy:
+		if changed {
+			key.hurry()
+		}
+	case key.ready:
+	case changed || !key.due.After(time.Now()):
+		key.ready = true
+		k.ready = append(k.ready, key)
+	default:
+		k.next = earlier(k.next, key.due)
+	}
+}
+
+func (k *keeper) planAll() {
+	k.next = time.Now().Add(time.Hour)
+	for _, key := range k.allKeys() {
+		k.plan(key)
+	}
+}
+
+// lookAtAll makes all keys due.
+func (k *keeper) lookAtAll() {
+	for _, key := range k.allKeys() {
+		key.due = time.Now()
+	}
+	k.planAll()
 }
 
 func (k *keeper) allKeys() []*key {
@@ -25,53 +49,122 @@ func (k *keeper) allKeys() []*key {
 	return slices.Collect(maps.Values(k.keys))
 }
 
-// lookAtAll makes all keys due.
-func (k *keeper) lookAtAll() {
-	for _, key := range k.allKeys() {
-		key.due = time.Now()
+func (k *keeper) empty() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.keys) == 0
+}
+
+// turn begins what can be begun, and returns when there may be more.
+func (k *keeper) turn(ctx context.Context) time.Duration {
+	now := time.Now()
+	if !k.next.After(now) {
+		k.planAll()
+	}
+	next := k.next
+	due := func(at time.Time) bool {
+		if at.After(now) {
+			next = earlier(next, at)
+			return false
+		}
+		return true
+	}
+	if due(k.notBefore) {
+		if homeless := k.startLooks(ctx); homeless && !k.tending.busy && due(k.tending.due) {
+			k.tend(ctx)
+		}
+		if !k.releasing.busy && due(k.releasing.due) {
+			k.release(ctx)
+		}
+	}
+	if k.looking == 0 || due(k.journal.due()) {
+		k.journal.flush()
+	}
+	return next.Sub(now)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// startLooks begins as many looks as there may be. It tells whether there are keys that
+// wait for the lease.
+func (k *keeper) startLooks(ctx context.Context) (homeless bool) {
+	leased := k.leased()
+	var waiting []*key
+	for len(k.ready) > 0 && k.looking < lookWidth {
+		key := k.ready[0]
+		k.ready = k.ready[1:]
+		if leased || key.wish.desireNow().gone {
+			k.startLook(ctx, key)
+		} else {
+			waiting = append(waiting, key)
+		}
+	}
+	k.ready = append(waiting, k.ready...)
+	return len(waiting) > 0
+}
+
+// startLook has a worker look at a key. It is given up early while somebody waits for
+// what comes of it: what hangs at one member does not at another.
+func (k *keeper) startLook(ctx context.Context, key *key) {
+	l := key.look(tenure{current: k.lease.id, stale: k.stale})
+	limit, began := k.longest(), time.Now()
+	if !l.fulfilled {
+		limit = min(limit, key.backoff.patience())
+	}
+	k.looking++
+	key.ready, key.busy = false, true
+	key.due = began.Add(time.Hour) // the next look, unless something is heard of meanwhile
+	giveUp := k.do(ctx, limit, func(ctx context.Context) error { return l.run(ctx, k.store) }, func(err error) {
+		k.looking--
+		key.busy, key.giveUp = false, nil
+		key.note(l)
+		if ctx.Err() == nil { // else it is not etcd's fault: the registrar closes
+			k.finishLook(ctx, key, l, err, began)
+		}
+	})
+	if l.fulfilled {
+		key.giveUp = giveUp
 	}
 }
 
-// schedule says when to look again at each of the keys that were worked on. It
-// returns the pause for those that failed.
-func (k *keeper) schedule(ctx context.Context, worked []*key, errs []error) (pause time.Duration) {
-	now := time.Now()
-	if !k.auditAt.After(now) {
-		k.auditAt = now.Add(k.untilAudit())
+// finishLook draws the conclusions from a look at a key.
+func (k *keeper) finishLook(ctx context.Context, key *key, l *look, err error, began time.Time) {
+	if err == nil || errors.Is(err, rpctypes.ErrLeaseNotFound) || isForeign(err) {
+		k.answered()
 	}
-	late := false // a put of a key that is gone may come
-	for i, key := range worked {
-		err := errs[i]
-		switch {
-		case key.removed && (err == nil || isVerdict(err) && !key.stands):
-			k.forget(key)
-			late = late || key.unsure != 0 && key.unsure == k.lease.id
-		case err == nil:
-			k.stood(ctx, key)
-			key.due = k.auditAt
-		case isForeign(err):
-			k.troubled(key, err)
-			key.settled, key.yielded = true, true
-			key.due = now.Add(yieldFor)
-			key.tally.note(func(s *Stats) { s.Conflicts++ })
-		default:
-			k.troubled(key, err)
-			if pause == 0 {
-				pause = k.pause()
-			}
-			key.due = now.Add(pause)
-			switch {
-			case isVerdict(err):
-				key.due = now.Add(mostPause - rand.N(mostPause/2))
-			case errors.Is(err, context.Canceled): // given up for those who wait: not beside them again
-				key.due = now.Add(max(pause, leastAttemptLimit))
-			}
+	current := l.leases.current == k.lease.id // it was not replaced meanwhile
+	over := l.wanted.gone && (err == nil || isVerdict(err) && !key.stands)
+	switch {
+	case over:
+		k.forget(key)
+		if key.unsure != 0 && key.unsure == k.lease.id {
+			k.dropLease("etcd may still do a put under it, of a key that is gone")
 		}
+	case err == nil && current:
+		k.stood(ctx, key)
+	case errors.Is(err, rpctypes.ErrLeaseNotFound) && current:
+		k.dropLease("etcd does not know it")
+	case err == nil, errors.Is(err, rpctypes.ErrLeaseNotFound):
+		key.due = time.Now()
+	case isForeign(err):
+		k.troubled(key, err)
+		key.settled, key.yielded, key.due = true, true, time.Now().Add(yieldFor)
+		key.tally.note(func(s *Stats) { s.Conflicts++ })
+	default:
+		k.troubled(key, err)
+		key.due = k.failed(err, &key.backoff, began)
 	}
-	if late {
-		k.dropLease("etcd may still do a put under it, of a key that is gone")
+	if err == nil || isVerdict(err) {
+		key.wish.settle(l.version, err)
 	}
-	return pause
+	if !over {
+		k.plan(key)
+	}
 }
 
 // stood notes that a key is as it should be.
@@ -84,7 +177,13 @@ func (k *keeper) stood(ctx context.Context, key *key) {
 		}
 		k.journal.become(key, during, key.repair)
 	}
-	key.settled, key.yielded = true, false
+	key.settled, key.yielded, key.backoff = true, false, backoff{}
+	if now := time.Now(); !k.auditAt.After(now) {
+		k.auditAt = now.Add(k.untilAudit())
+	}
+	if k.auditAt.Before(key.due) { // else something was heard of it during the look
+		key.due = k.auditAt
+	}
 	next := registered
 	if key.wish.desireNow().leaving {
 		next = draining
@@ -125,29 +224,4 @@ func (k *keeper) forget(key *key) {
 func (k *keeper) untilAudit() time.Duration {
 	most := max(k.options.ttl, k.lease.ttl) / 2
 	return most - rand.N(most/5)
-}
-
-// untilNext returns when the next key is due.
-func (k *keeper) untilNext() time.Duration {
-	next := time.Now().Add(time.Hour)
-	for _, key := range k.allKeys() {
-		if key.due.Before(next) {
-			next = key.due
-		}
-	}
-	if len(k.stale) > 0 {
-		next = time.Now().Add(min(time.Until(next), mostPause))
-	}
-	return time.Until(next)
-}
-
-// pause returns how long to wait after a failure: full jitter below a ceiling that
-// doubles with each failure until a lease has been renewed.
-func (k *keeper) pause() time.Duration {
-	ceiling := leastPause
-	for range min(k.failures, 6) {
-		ceiling *= 2
-	}
-	k.failures++
-	return rand.N(min(ceiling, mostPause))
 }

@@ -9,31 +9,118 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/steelyard-go/steelyard/attrs"
 )
 
 const otherAddr = "10.0.0.7:1"
 
-func TestShared_HungKeyDoesNotHoldTheOthers(t *testing.T) {
+// hung is a bend that lets a call wait for the end of its context.
+func hung(ctx context.Context, _ func(context.Context) error) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestShared_HungKeysDoNotHoldTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bent{fakeStore: &fakeStore{}}
 		g := mustRegistrar(t, b, WithTTL(20*time.Second))
-		hung, other := mustJoin(t, g, testAddr), mustJoin(t, g, otherAddr)
-		b.bendRead(testKey, func(ctx context.Context, _ func(context.Context) error) error {
-			<-ctx.Done()
-			return ctx.Err()
-		})
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go func() { _ = hung.Update(ctx, attrs.Attrs{Weight: 2}) }()
+		other := mustJoin(t, g, otherAddr)
+		for i := range lookWidth - 1 {
+			r := mustJoin(t, g, fmt.Sprintf("10.0.0.8:%d", 1+i))
+			b.bendRead(r.key.name, hung)
+			go func() { _ = r.Update(t.Context(), attrs.Attrs{Weight: 2}) }()
+		}
 		synctest.Wait()
+		for weight := range uint32(100) {
+			begin := time.Now()
+			require.NoError(t, other.Update(t.Context(), attrs.Attrs{Weight: 3 + weight}))
+			require.LessOrEqual(t, time.Since(begin), leastPause) // that of an outage, until something answers
+			<-time.After(100 * time.Millisecond)
+		}
 		begin := time.Now()
-		require.NoError(t, other.Update(t.Context(), attrs.Attrs{Weight: 3}))
-		require.LessOrEqual(t, time.Since(begin), attemptLimit+leastAttemptLimit) // seldom the hung key is in the next attempt too
-		pass(20 * time.Second)
 		mustClose(t, other)
-		b.bendRead(testKey, nil)
+		require.LessOrEqual(t, time.Since(begin), defaultDrainDelay+2*leastPause)
+	})
+}
+
+// Nobody waits for an audit, so it may take long, until somebody does wait.
+func TestShared_HungAuditDoesNotHoldAnUpdateOfTheKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bent{fakeStore: &fakeStore{}}
+		r := mustJoin(t, mustRegistrar(t, b, WithTTL(20*time.Second)), testAddr)
+		began := make(chan struct{})
+		b.bendRead(testKey, func(ctx context.Context, do func(context.Context) error) error {
+			b.bendRead(testKey, nil) // once
+			close(began)
+			return hung(ctx, do)
+		})
+		<-began
+		begin := time.Now()
+		require.NoError(t, r.Update(t.Context(), attrs.Attrs{Weight: 2}))
+		require.LessOrEqual(t, time.Since(begin), leastLookLimit+leastPause)
+	})
+}
+
+// The watch tells of it while the look is still under way, which read the key before.
+func TestShared_KeyDeletedDuringALookIsPutBackAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bent{fakeStore: &fakeStore{}}
+		mustJoin(t, mustRegistrar(t, b), testAddr)
+		synctest.Wait()
+		deleted := make(chan struct{})
+		b.bendRead(testKey, func(ctx context.Context, do func(context.Context) error) error {
+			b.bendRead(testKey, nil) // once
+			err := do(ctx)
+			b.delete(testKey)
+			<-time.After(time.Millisecond) // the loop hears of it
+			close(deleted)
+			return err
+		})
+		<-deleted
+		synctest.Wait()
+		require.NotZero(t, b.key(testKey).lease)
+	})
+}
+
+// Etcd answers, be it with a no.
+func TestShared_RefusedOrContendedKeyPausesNoOther(t *testing.T) {
+	for _, answer := range []error{rpctypes.ErrPermissionDenied, nil} { // nil: but somebody was faster
+		synctest.Test(t, func(t *testing.T) {
+			b := &bent{fakeStore: &fakeStore{}}
+			g := mustRegistrar(t, b)
+			bad, other := mustJoin(t, g, testAddr), mustJoin(t, g, otherAddr)
+			b.bendSwap(testKey, func(context.Context, func(context.Context) error) error { return answer })
+			for weight := range uint32(10) {
+				bad.key.wish.change(func(d *desire) { d.inst.Weight = 2 + weight })
+				synctest.Wait()
+				begin := time.Now()
+				require.NoError(t, other.Update(t.Context(), attrs.Attrs{Weight: 2 + weight}))
+				require.Zero(t, time.Since(begin))
+				pass(time.Second)
+			}
+			b.bendSwap(testKey, nil)
+		})
+	}
+}
+
+func TestShared_CallsThatFailTogetherAreOneFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		g := mustRegistrar(t, &s)
+		var all []*Registration
+		for i := range lookWidth {
+			all = append(all, mustJoin(t, g, fmt.Sprintf("10.0.0.7:%d", 1+i)))
+		}
+		s.setFault(failing(errRefused, "swap"))
+		for _, r := range all {
+			r.key.wish.change(func(d *desire) { d.inst.Weight = 3 })
+		}
+		synctest.Wait()
+		s.setFault(nil)
+		pass(2 * leastPause)
+		require.Equal(t, 2*lookWidth, g.Stats().Puts)
 	})
 }
 
@@ -50,7 +137,7 @@ func TestShared_SlowEtcdIsWaitedForAllTheSame(t *testing.T) {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-time.After(leastAttemptLimit * 6 / 5):
+			case <-time.After(leastLookLimit * 6 / 5):
 				return nil
 			}
 		})

@@ -19,6 +19,14 @@ func compactJSON(v any) (string, error) {
 	return strings.TrimSuffix(out.String(), "\n"), nil
 }
 
+// checkSize refuses what is too large to be looked at.
+func checkSize(size int) error {
+	if size > MaxValueSize {
+		return fmt.Errorf("the value has %d bytes, want at most %d", size, MaxValueSize)
+	}
+	return nil
+}
+
 // badJSON does not wrap err: its text can be as long as the value.
 func badJSON(what string, raw []byte, err error) error {
 	reason := strings.TrimPrefix(err.Error(), "json: ")

@@ -71,19 +71,19 @@ func (k *keeper) watch(ctx context.Context, name string) (opened bool) {
 	return opened
 }
 
-// noteEvent makes the key due that was changed by others. It tells whether to look.
-func (k *keeper) noteEvent(e event) bool {
+// noteEvent makes the key due that was changed by others.
+func (k *keeper) noteEvent(e event) {
 	k.mu.Lock()
 	key := k.keys[e.name]
 	k.mu.Unlock()
 	if key == nil || key.yielded || e.lease == k.lease.id {
-		return false
+		return
 	}
 	key.due = time.Now()
 	if calm := key.repaired.Add(repairEvery); calm.After(key.due) {
 		key.due = calm
 	}
-	return true
+	k.plan(key)
 }
 
 // reconnectWhileDown ends with ctx. It is not part of the loop because a call to

@@ -16,11 +16,8 @@ type desire struct {
 	gone    bool // nothing should stand there
 }
 
-// text returns the value, "" for none.
+// text returns the value.
 func (d desire) text() string {
-	if d.gone {
-		return ""
-	}
 	d.inst.Draining = d.inst.Draining || d.sick || d.leaving
 	text, err := encode(d.inst, d.owner)
 	if err != nil {
@@ -74,7 +71,7 @@ func (w *wish) update(next Instance) (*answer, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.leaving || w.gone {
+	if w.leaving {
 		return nil, errClosed
 	}
 	return w.changeLocked(func(d *desire) { d.inst = next }), nil
