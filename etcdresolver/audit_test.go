@@ -9,10 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
-	"github.com/steelyard-go/steelyard/etcdregistry"
 )
 
 // untilAudit is longer than any wait for an audit.
@@ -142,71 +138,6 @@ func TestAudit_EventsWaitForTheListAndCount(t *testing.T) {
 	})
 }
 
-func TestAudit_OfAHangingEtcdDelaysAndEndsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		etcd, logs := newFakeEtcd(), &logLines{}
-		etcd.put("payments/a", addrA)
-		b := etcd.builder(t, WithLogger(logs.logger()))
-		cc := dialAndWait(t, b)
-		asked := make(chan struct{})
-		etcd.mu.Lock()
-		etcd.onGet = func(n int, _ clientv3.Op) error {
-			if n == 2 {
-				close(asked)
-			}
-			return errHang
-		}
-		etcd.mu.Unlock()
-		<-asked
-		etcd.put("payments/b", addrB)
-		pass(auditTimeout + settle)
-		require.Equal(t, addrA+" "+addrB, cc.addrs(), "for a second")
-		pass(time.Hour)
-		_, watches, _ := etcd.counts()
-		require.Equal(t, 1, watches)
-		require.Zero(t, only(t, b).Audits)
-		require.Empty(t, logs.with("level=WARN"))
-	})
-}
-
-// A list of another history is no list to compare with: that etcd was restored is
-// no difference.
-func TestAudit_OfAnotherHistoryIsANewStart(t *testing.T) {
-	for name, c := range map[string]struct {
-		happens func(*fakeEtcd)
-		want    string
-	}{
-		"restored":        {func(etcd *fakeEtcd) { etcd.restore(2) }, addrA},
-		"another cluster": {func(etcd *fakeEtcd) { etcd.replace(); etcd.unheard(change{"payments/z", addrC}) }, addrC},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				etcd := newFakeEtcd()
-				etcd.put("payments/a", addrA)
-				etcd.put("payments/b", addrB)
-				b := etcd.builder(t, WithShrinkGuard(0))
-				cc := dialAndWait(t, b)
-				// Just before the audit, so that no progress answer tells first.
-				asked := make(chan struct{})
-				etcd.mu.Lock()
-				etcd.onGet = func(n int, _ clientv3.Op) error {
-					if n == 2 {
-						c.happens(etcd)
-						close(asked)
-					}
-					return nil
-				}
-				etcd.mu.Unlock()
-				<-asked
-				pass(minBackoff)
-				require.Equal(t, c.want, cc.addrs())
-				require.EqualValues(t, 1, only(t, b).Sessions["history"])
-				require.Zero(t, only(t, b).AuditDifferences)
-			})
-		})
-	}
-}
-
 func TestAudit_IsSpreadOverTime(t *testing.T) {
 	var waits []time.Duration
 	for range 1000 {
@@ -215,24 +146,4 @@ func TestAudit_IsSpreadOverTime(t *testing.T) {
 	require.GreaterOrEqual(t, slices.Min(waits), 4*time.Minute)
 	require.LessOrEqual(t, slices.Max(waits), 6*time.Minute)
 	require.Greater(t, slices.Max(waits)-slices.Min(waits), time.Minute, "not all clients at once")
-}
-
-func TestAudit_ThatTakesLongEndsNoWatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		etcd := filledEtcd(200) // 20 pages
-		etcd.onGet = func(_ int, op clientv3.Op) error {
-			if op.Limit() > 10 {
-				return status.Error(codes.ResourceExhausted, "grpc: received message larger than max (5 vs. 4)")
-			}
-			<-time.After(auditTimeout * 3 / 5)
-			return nil
-		}
-		b := etcd.builder(t, WithDecoder(func(key string, _ []byte) (etcdregistry.Instance, error) {
-			return etcdregistry.Instance{Addr: key}, nil
-		}))
-		dial(t, b, "payments")
-		pass(untilAudit + time.Minute)
-		require.EqualValues(t, 1, only(t, b).Audits)
-		require.Empty(t, only(t, b).Sessions)
-	})
 }

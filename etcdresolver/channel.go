@@ -105,7 +105,7 @@ func (c *channel) deliver(o *outcome, heard time.Time) {
 			c.meter.updated(heard)
 		}
 		if o.err != nil {
-			c.cc.ReportError(o.err) // after the update: calls fail with the text that came last
+			c.cc.ReportError(fmt.Errorf("%s: %w", c.meter.target, o.err)) // after the update: calls fail with the text that came last
 		}
 	}
 	c.told = *o
@@ -139,9 +139,11 @@ func (c *channel) serviceConfig(config *configText) *serviceconfig.ParseResult {
 	if config.equal(c.config) {
 		return c.parsed
 	}
+	if !config.follows(c.config) {
+		c.parsed = nil
+	}
 	c.config = config
 	if config == nil {
-		c.parsed = nil
 		return nil
 	}
 	parsed := c.cc.ParseServiceConfig(config.json)

@@ -156,3 +156,44 @@ func TestConfig_IsNotFollowedUnasked(t *testing.T) {
 		require.Equal(t, "none", cc.config())
 	})
 }
+
+// A list shows it: the key has another create revision. So does a watch that tells of
+// both at once.
+func TestConfig_AKeyMadeAnewKeepsNothingOfTheOld(t *testing.T) {
+	relist := func(etcd *fakeEtcd) { etcd.watchOf(configKey).finish(); pass(maxExtraBackoff) }
+	for name, anew := range map[string]func(etcd *fakeEtcd, value string){
+		"unseen": func(etcd *fakeEtcd, value string) {
+			etcd.unheard(change{key: configKey})
+			etcd.unheard(change{configKey, value})
+			relist(etcd)
+		},
+		"between two updates": func(etcd *fakeEtcd, value string) {
+			etcd.delete(configKey)
+			etcd.put(configKey, value)
+			pass(settle)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				etcd, logs := newFakeEtcd(), &logLines{}
+				etcd.put("payments/a", addrA)
+				etcd.put(configKey, p2c)
+				cc := dial(t, etcd.builder(t, WithServiceConfig(""), WithLogger(logs.logger())), "payments")
+				pass(settle)
+				for i, bad := range []string{"{", strings.Repeat(" ", etcdregistry.MaxValueSize) + "{}"} {
+					anew(etcd, bad)
+					require.Equal(t, "none", cc.config(), "as if both had been seen")
+					require.Len(t, logs.with("last_good_kept=false"), i+1)
+					etcd.put(configKey, p2c)
+					pass(settle)
+					require.Equal(t, p2c, cc.config())
+				}
+				anew(etcd, p2c)
+				etcd.put(configKey, "{")
+				pass(settle)
+				require.Equal(t, p2c, cc.config(), "the same text, but of this key: it is the last good one")
+				require.Len(t, logs.with("last_good_kept=true"), 1)
+			})
+		})
+	}
+}

@@ -139,6 +139,8 @@ func (e *fakeEtcd) Get(ctx context.Context, key string, opts ...clientv3.OpOptio
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		return nil, errors.New("fake: list without a deadline")
+	} else if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -187,6 +189,34 @@ func (e *fakeEtcd) failGets(err error) {
 		return
 	}
 	e.onGet = func(int, clientv3.Op) error { return err }
+}
+
+// noMajority has etcd answer serializable lists only.
+func (e *fakeEtcd) noMajority(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.onGet = func(_ int, op clientv3.Op) error {
+		if op.IsSerializable() {
+			return nil
+		}
+		return err
+	}
+}
+
+// onGetOf delays or fails the lists under a prefix.
+func (e *fakeEtcd) onGetOf(prefix string, f func() error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	before := e.onGet
+	e.onGet = func(n int, op clientv3.Op) error {
+		if bytes.HasPrefix(op.KeyBytes(), []byte(prefix)) {
+			return f()
+		}
+		if before != nil {
+			return before(n, op)
+		}
+		return nil
+	}
 }
 
 func (e *fakeEtcd) builder(tb testing.TB, opts ...Option) *Builder {

@@ -14,16 +14,14 @@ import (
 const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 5 * time.Second
-	// leaderBackoff is for the loss of the leader, which ends the watches of all
-	// clients at once.
-	leaderBackoff = time.Second
+	// crowdSpread is how long the lists of all clients take that something befalls at
+	// once: the loss of the leader, or that etcd is back.
+	crowdSpread = time.Second
 	// maxExtraBackoff is for what the channels can do without: a client that may
 	// not read it asks again and again.
 	maxExtraBackoff = 30 * time.Second
 	// manyFailures is after how many a permission is no more expected to come soon.
 	manyFailures = 8
-	// warnInterval is how often trouble of one kind may change its text in the log.
-	warnInterval = time.Minute
 	// healthyAfter is how long a session lasts before earlier failures are forgotten.
 	healthyAfter = 10 * time.Second
 	// startTimeout bounds the list of a single member that may lag behind, which a
@@ -52,21 +50,17 @@ type feed struct {
 	replica *replica
 	log     *slog.Logger
 	wake    chan struct{} // cuts a wait short; holds one token
-	doubt   chan struct{} // the connection is a new one; likewise
+	renewed chan struct{} // the connection was; likewise
 
 	// What follows belongs to the goroutine of follow.
 	store     store
 	link      *link
 	lister    lister
-	listed    bool     // linearizably
-	revision  int64    // up to which all is known
-	cluster   uint64   // whose
 	audited   snapshot // to be compared with what the watch told; none while its revision is 0
 	failures  int      // sessions that ended early, in a row
 	trouble   string   // why the last session ended; "" after health
 	recovered bool     // from that, and the log knows
-	warned    string   // the kind of trouble the log was last warned of; "" after health
-	warnedAt  time.Time
+	warnings  rations  // of each kind of trouble
 
 	// What follows is guarded by the lock of the service's knowledge.
 	answered bool // etcd did, or the first list failed
@@ -81,8 +75,10 @@ func newFeed(r *run, what string, replica *replica, keys keyRange) *feed {
 		replica: replica,
 		log:     r.service.log,
 		wake:    make(chan struct{}, 1),
-		doubt:   make(chan struct{}, 1),
+		renewed: make(chan struct{}, 1),
 		lister:  lister{keys: keys, page: defaultPage},
+
+		warnings: make(rations),
 	}
 }
 
@@ -96,7 +92,7 @@ func (f *feed) follow(ctx context.Context) {
 		delay := f.backoff(cause)
 		f.failures++
 		f.report(ctx, cause, delay)
-		pause(ctx, delay, f.wake)
+		f.pause(ctx, delay)
 	}
 }
 
@@ -106,8 +102,8 @@ func (f *feed) backoff(cause error) time.Duration {
 	switch {
 	case f.failures == 0 && (errors.Is(cause, rpctypes.ErrCompacted) || errors.Is(cause, errHistory)):
 		return 0
-	case f.failures == 0 && f.listed && causeOf(cause) == "leaderless":
-		return rand.N(leaderBackoff)
+	case f.failures == 0 && causeOf(cause) == "leaderless":
+		return f.run.turn()
 	case f.extra && f.failures > manyFailures && errors.Is(cause, rpctypes.ErrPermissionDenied):
 		return nearly(maxExtraBackoff)
 	case f.extra:
@@ -125,45 +121,57 @@ func backoff(failures int, most time.Duration) time.Duration {
 // nearly returns a random time, a fifth shorter or longer than d at most.
 func nearly(d time.Duration) time.Duration { return d*4/5 + rand.N(d*2/5) }
 
-// pause returns after delay, when there is a token in wake, or when ctx ends.
-func pause(ctx context.Context, delay time.Duration, wake <-chan struct{}) {
+// pause returns after delay, soon after a reconnect, when there is a token in wake, or
+// when ctx ends.
+func (f *feed) pause(ctx context.Context, delay time.Duration) {
+	due := time.Now().Add(delay)
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-wake:
-	case <-ctx.Done():
+	for {
+		select {
+		case <-f.renewed:
+			if sooner := time.Now().Add(f.run.turn()); sooner.Before(due) {
+				due = sooner
+				timer.Reset(time.Until(due))
+			}
+		case <-timer.C:
+			return
+		case <-f.wake:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
 // report tells the service and the log why a session ended.
 func (f *feed) report(ctx context.Context, cause error, delay time.Duration) {
-	f.run.degraded(f, cause)
-	level := slog.LevelWarn
-	kind := causeOf(cause)
-	if f.trouble == cause.Error() || f.warned == kind && time.Since(f.warnedAt) < warnInterval {
-		level = slog.LevelDebug // once is enough
-	} else {
-		f.warned, f.warnedAt = kind, time.Now()
+	revision := f.run.degraded(f, cause)
+	level := slog.LevelDebug // once is enough
+	if f.trouble != cause.Error() && f.warnings.take(causeOf(cause)) == 1 {
+		level, f.recovered = slog.LevelWarn, false
 	}
-	f.trouble, f.recovered = cause.Error(), level == slog.LevelDebug && f.recovered
-	f.log.Log(ctx, level, "etcdresolver: degraded", "what", f.what, "cause", cause, "revision", f.revision,
-		"listed", f.listed, "failures", f.failures, "retry_in", delay)
+	f.trouble = cause.Error()
+	f.log.Log(ctx, level, "etcdresolver: degraded", "what", f.what, "cause", cause, "revision", revision,
+		"failures", f.failures, "retry_in", delay)
 }
 
 // reportSynced tells the log that a list was taken in.
-func (f *feed) reportSynced(ctx context.Context, keys int) {
+func (f *feed) reportSynced(ctx context.Context, list snapshot) {
 	level := slog.LevelInfo
 	if f.recovered {
 		level = slog.LevelDebug // from the same trouble, again and again
 	}
 	f.recovered = true
-	f.log.Log(ctx, level, "etcdresolver: synced", "what", f.what, "revision", f.revision,
-		"keys", keys, "after", f.trouble)
+	f.log.Log(ctx, level, "etcdresolver: synced", "what", f.what, "revision", list.revision,
+		"keys", len(list.kvs), "after", f.trouble)
 }
 
-// forget ends the memory of trouble.
-func (f *feed) forget() { f.failures, f.trouble, f.recovered, f.warned = 0, "", false, "" }
+// forget ends the memory of trouble: the next is news to the log.
+func (f *feed) forget() {
+	f.failures, f.trouble = 0, ""
+	clear(f.warnings)
+}
 
 // signal puts a token into c, unless there is one.
 func signal(c chan struct{}) {

@@ -1,6 +1,7 @@
 package etcdresolver
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,15 +47,31 @@ func TestHistory_ARestoreThatEndsTheWatchIsSeenByTheList(t *testing.T) {
 		past := etcd.put("payments/a", addrA)
 		b := etcd.builder(t, WithLogger(logs.logger()))
 		cc := dialAndWait(t, b)
-		etcd.put("payments/a", addrB)
+		known := etcd.put("payments/a", addrB)
 		etcd.put("orders/x", addrB)
 		pass(settle)
 		etcd.restore(past)
 		etcd.last().finish()
 		pass(minBackoff + settle)
 		require.Equal(t, addrA, cc.addrs())
-		require.Len(t, logs.with("restored"), 1)
+		require.Len(t, logs.with(fmt.Sprintf("restored to an older revision, or is another cluster\" service=payments what=instances revision_before=%d revision=%d", known, past)), 1)
 		require.EqualValues(t, past, only(t, b).Revision)
+	})
+}
+
+func TestHistory_AnAnswerOfAnotherOneConfirmsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd := newFakeEtcd()
+		etcd.put("payments/a", addrA)
+		b := etcd.builder(t)
+		dialAndWait(t, b)
+		synced := only(t, b).LastSynced
+		etcd.replace()
+		etcd.unheard(change{"orders/x", addrC}) // its revision is as high
+		etcd.failGets(errHang)
+		pass(time.Minute)
+		require.EqualValues(t, 1, only(t, b).Sessions["history"])
+		require.Equal(t, synced, only(t, b).LastSynced)
 	})
 }
 

@@ -19,39 +19,80 @@ import (
 type knowledge struct {
 	log *slog.Logger
 
-	mu            sync.Mutex
-	table         *table
-	guards        guards
-	config        *configText // nil while there is none
-	refusedConfig int64       // the revision of the last one refused
-	held          int         // endpoints now
-	counts        Stats       // the counters among them
-	instances     *replica
-	overrides     *replica
-	configs       *replica
+	mu        sync.Mutex
+	table     *table
+	guards    guards
+	config    *configText      // nil while there is none
+	refused   map[string]int64 // the revision of what was refused last, of keys where it stands
+	lines     rations          // of the log
+	held      int              // endpoints now
+	counts    Stats            // the counters among them
+	instances *replica
+	overrides *replica
+	configs   *replica
 }
 
 func newKnowledge(service string, opts options, log *slog.Logger) *knowledge {
-	k := &knowledge{log: log, counts: Stats{Sessions: make(map[string]int64)}, guards: guards{shrinkHold: opts.shrinkHold, emptyHold: opts.emptyHold}}
+	k := &knowledge{
+		log:     log,
+		guards:  guards{shrinkHold: opts.shrinkHold, emptyHold: opts.emptyHold},
+		refused: make(map[string]int64),
+		lines:   make(rations),
+		counts:  Stats{Sessions: make(map[string]int64)},
+	}
 	k.table = newTable(service+"/", opts.decode, k.refuse)
-	k.instances = newReplica(k.table)
-	k.overrides = newReplica(&overrides{knowledge: k, prefix: etcdregistry.OverridePrefix(service)})
-	k.configs = newReplica((*configContent)(k))
+	k.instances = newReplica(judged{k.table, k.refused})
+	k.overrides = newReplica(judged{&overrides{k, etcdregistry.OverridePrefix(service), make(map[string]int64)}, k.refused})
+	k.configs = newReplica(judged{(*configContent)(k), k.refused})
 	return k
 }
 
-// refuse notes that a value cannot be used. It is called once for each revision of a key.
+// refuse notes that a value cannot be used, once for each revision of a key.
 func (k *knowledge) refuse(r refusal) {
+	if r.revision <= k.refused[r.key] {
+		return
+	}
+	k.refused[r.key] = r.revision
 	k.counts.Refused++
-	k.log.Warn("etcdresolver: value refused", "key", shownKey(r.key), "revision", r.revision,
+	k.log.Log(context.Background(), k.bounded(slog.LevelWarn, "value refused"), "etcdresolver: value refused", "key", shownKey(r.key), "revision", r.revision,
 		"last_good_kept", r.kept, "error", r.why, "refused_so_far", k.counts.Refused)
+}
+
+// judged is content whose refusals are forgotten when the value goes.
+type judged struct {
+	content
+	refused map[string]int64
+}
+
+func (j judged) put(key string, kv *mvccpb.KeyValue) {
+	if j.refused[key] != kv.ModRevision {
+		delete(j.refused, key)
+	}
+	j.content.put(key, kv)
+}
+
+func (j judged) delete(key string) {
+	delete(j.refused, key)
+	j.content.delete(key)
+}
+
+// bounded is the level of a log line of a kind that whoever writes to etcd can cause:
+// debug after many of them.
+func (k *knowledge) bounded(level slog.Level, kind string) slog.Level {
+	switch n := k.lines.take(kind); {
+	case n <= manyLines:
+		return level
+	case n == manyLines+1:
+		k.log.Warn("etcdresolver: too many log lines, the next go to level debug", "of", kind, "lines", manyLines, "within", lineInterval)
+	}
+	return slog.LevelDebug
 }
 
 // overrides is the content under the prefix of the overrides.
 type overrides struct {
 	*knowledge
 	prefix  string
-	refused map[string]int64 // the revision of the last value refused of a key
+	created map[string]int64 // the revision at which the key of an id came to be
 }
 
 func (o *overrides) expect(int) {}
@@ -61,20 +102,15 @@ func (o *overrides) put(key string, kv *mvccpb.KeyValue) {
 	if !ok {
 		return
 	}
+	if o.created[id] != kv.CreateRevision { // deleted and made anew unseen: nothing of the old key counts
+		o.lift(id)
+		o.created[id] = kv.CreateRevision
+	}
 	override, err := etcdregistry.DecodeOverride(key, kv.Value)
 	before, kept := o.table.overrides[id]
 	if err != nil {
-		if o.refused[id] != kv.ModRevision {
-			if o.refused == nil {
-				o.refused = make(map[string]int64)
-			}
-			o.refused[id] = kv.ModRevision
-			o.refuse(refusal{key: key, revision: kv.ModRevision, kept: kept, why: err})
-		}
-		return
-	}
-	delete(o.refused, id)
-	if override != before {
+		o.refuse(refusal{key: key, revision: kv.ModRevision, kept: kept, why: err})
+	} else if override != before {
 		o.table.override(id, override)
 		o.log.Log(context.Background(), o.level(id), "etcdresolver: override", "id", shownKey(id), "weight", override.Weight, "draining", override.Draining,
 			"reason", override.Reason, "revision", kv.ModRevision)
@@ -82,11 +118,13 @@ func (o *overrides) put(key string, kv *mvccpb.KeyValue) {
 }
 
 func (o *overrides) delete(key string) {
-	id, ok := o.id(key)
-	if !ok {
-		return
+	if id, ok := o.id(key); ok {
+		delete(o.created, id)
+		o.lift(id)
 	}
-	delete(o.refused, id)
+}
+
+func (o *overrides) lift(id string) {
 	if _, ok := o.table.overrides[id]; ok {
 		o.table.override(id, etcdregistry.Override{})
 		o.log.Log(context.Background(), o.level(id), "etcdresolver: override lifted", "id", shownKey(id))
@@ -96,7 +134,7 @@ func (o *overrides) delete(key string) {
 // level is that of log lines about the override of id: aloud if it is in force.
 func (o *overrides) level(id string) slog.Level {
 	if o.table.names(id) {
-		return slog.LevelInfo
+		return o.bounded(slog.LevelInfo, "override")
 	}
 	return slog.LevelDebug
 }
@@ -111,21 +149,25 @@ func (o *overrides) id(key string) (id string, ok bool) {
 func (k *knowledge) refuseConfig(c *configText, why error, kept bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.refusedConfig != c.revision {
-		k.refusedConfig = c.revision
-		k.refuse(refusal{key: c.key, revision: c.revision, kept: kept, why: fmt.Errorf("service config: %w", why)})
-	}
+	k.refuse(refusal{key: c.key, revision: c.revision, kept: kept, why: fmt.Errorf("service config: %w", why)})
 }
 
 // configText is a service config as it stands in etcd.
 type configText struct {
 	key      string
+	created  int64 // the revision at which the key came to be
 	revision int64
 	json     string
 }
 
+// follows reports whether c may stand in for o: a key that was deleted and made anew
+// has nothing of the old one.
+func (c *configText) follows(o *configText) bool {
+	return c != nil && o != nil && c.created == o.created
+}
+
 func (c *configText) equal(o *configText) bool {
-	return c == o || c != nil && o != nil && c.json == o.json
+	return c == o || c.follows(o) && c.json == o.json
 }
 
 // configContent is the content under the key of the service config.
@@ -134,17 +176,18 @@ type configContent knowledge
 func (c *configContent) expect(int) {}
 
 func (c *configContent) put(key string, kv *mvccpb.KeyValue) {
-	if len(kv.Value) > etcdregistry.MaxValueSize {
-		if c.refusedConfig != kv.ModRevision {
-			c.refusedConfig = kv.ModRevision
-			(*knowledge)(c).refuse(refusal{
-				key: string(kv.Key), revision: kv.ModRevision, kept: c.config != nil,
-				why: fmt.Errorf("service config: got %d bytes, want at most %d", len(kv.Value), etcdregistry.MaxValueSize),
-			})
-		}
+	config := &configText{key: key, created: kv.CreateRevision, revision: kv.ModRevision, json: string(kv.Value)}
+	if !config.follows(c.config) {
+		c.config = nil
+	}
+	if size := len(kv.Value); size > etcdregistry.MaxValueSize {
+		(*knowledge)(c).refuse(refusal{
+			key: key, revision: kv.ModRevision, kept: c.config != nil,
+			why: fmt.Errorf("service config: got %d bytes, want at most %d", size, etcdregistry.MaxValueSize),
+		})
 		return
 	}
-	c.config = &configText{key: key, revision: kv.ModRevision, json: string(kv.Value)}
+	c.config = config
 }
 
 func (c *configContent) delete(string) { c.config = nil }

@@ -2,12 +2,14 @@ package etcdresolver
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/steelyard-go/steelyard/etcdregistry"
@@ -20,14 +22,82 @@ func TestLog_OneOutageIsOneWarningAMinute(t *testing.T) {
 		etcd.onGet = func(n int, _ clientv3.Op) error { return fmt.Errorf("%w: member %d", errUnreachable, n) }
 		dial(t, etcd.builder(t, WithLogger(logs.logger())), "payments")
 		warnings := func() int { return len(logs.with("level=WARN msg=\"etcdresolver: degraded")) }
-		pass(warnInterval)
+		pass(lineInterval)
 		require.Equal(t, 1, warnings())
-		pass(9 * warnInterval)
+		pass(9 * lineInterval)
 		require.InDelta(t, 9, warnings(), 1)
 		etcd.failGets(errHang)
 		pass(time.Minute / 2)
 		require.NotEmpty(t, logs.with("level=WARN msg=\"etcdresolver: degraded\" service=payments what=instances cause=\"no answer within 5s"), "of another kind")
 	})
+}
+
+func TestLog_TroublesThatTakeTurnsAreOneWarningAMinuteEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, logs := newFakeEtcd(), &logLines{}
+		troubles := []error{errUnreachable, rpctypes.ErrInvalidAuthToken}
+		etcd.onGet = func(n int, op clientv3.Op) error {
+			if !op.IsSerializable() {
+				slices.Reverse(troubles)
+			}
+			return fmt.Errorf("%w: member %d", troubles[0], n)
+		}
+		dial(t, etcd.builder(t, WithLogger(logs.logger())), "payments")
+		pass(10 * lineInterval)
+		require.InDelta(t, 2*10, len(logs.with("level=WARN msg=\"etcdresolver: degraded")), 2)
+	})
+}
+
+func TestLog_TroubleAfterHealthIsNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, logs := newFakeEtcd(), &logLines{}
+		etcd.put("payments/a", addrA)
+		dialAndWait(t, etcd.builder(t, WithLogger(logs.logger())))
+		for i, step := range []struct {
+			after time.Duration
+			lines int // of each kind
+		}{{0, 1}, {time.Second, 1}, {2 * healthyAfter, 2}, {time.Second, 2}, {lineInterval, 3}} {
+			pass(step.after)
+			etcd.last().finish()
+			pass(time.Second)
+			require.Len(t, logs.with("level=WARN msg=\"etcdresolver: degraded"), step.lines, i)
+			require.Len(t, logs.with("level=INFO msg=\"etcdresolver: synced"), 1+step.lines, i)
+		}
+	})
+}
+
+// Whoever may write to etcd must not flood the logs of all clients.
+func TestLog_FastChangesAreFewLines(t *testing.T) {
+	for kind, c := range map[string]struct{ key, value, line string }{
+		"override":      {overrideKey("a"), `{"weight":%d}`, "level=INFO msg=\"etcdresolver: override"},
+		"value refused": {"payments/b", "nonsense %d", "level=WARN msg=\"etcdresolver: value refused"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				etcd, logs := newFakeEtcd(), &logLines{}
+				etcd.put("payments/a", addrA)
+				dial(t, etcd.builder(t, withOverrides, WithLogger(logs.logger())), "payments")
+				pass(settle)
+				for i := range 10 * manyLines {
+					etcd.put(c.key, fmt.Sprintf(c.value, i+1))
+					if i%2 == 1 {
+						etcd.delete(c.key)
+					}
+					pass(time.Millisecond)
+				}
+				pass(settle)
+				require.Len(t, logs.with(c.line), manyLines)
+				hushed := logs.with("level=WARN msg=\"etcdresolver: too many log lines")
+				require.Len(t, hushed, 1, "not in silence")
+				require.Contains(t, hushed[0], kind)
+
+				pass(lineInterval)
+				etcd.put(c.key, fmt.Sprintf(c.value, 7))
+				pass(settle)
+				require.Len(t, logs.with(c.line), manyLines+1)
+			})
+		})
+	}
 }
 
 func TestLog_OverridesOfNobodyAreNotLogged(t *testing.T) {
@@ -36,7 +106,7 @@ func TestLog_OverridesOfNobodyAreNotLogged(t *testing.T) {
 		etcd.put("payments/a", addrA)
 		dial(t, etcd.builder(t, withOverrides, WithLogger(logs.logger())), "payments")
 		pass(settle)
-		for i := range 100 {
+		for i := range 2 * manyLines {
 			etcd.put(overrideKey("nobody"), fmt.Sprintf(`{"weight":%d}`, i+1))
 			pass(time.Millisecond)
 		}

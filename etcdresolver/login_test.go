@@ -18,7 +18,7 @@ func TestTarget_AUserHearsWithinASecondThatEtcdIsDown(t *testing.T) {
 	for _, service := range []string{"payments", "orders"} {
 		cc := dialTarget(t, b, "etcd://127.0.0.1:1/"+service)
 		require.Eventually(t, func() bool { return cc.lastError() != "" }, soon, time.Millisecond)
-		require.Equal(t, "etcd:///"+service+": no list of "+service+"/ from etcd at [127.0.0.1:1] yet: "+
+		require.Equal(t, "etcd://127.0.0.1:1/"+service+": no list of "+service+"/ from etcd at [127.0.0.1:1] yet: "+
 			"the etcd client is still connecting or logging in", cc.lastError())
 	}
 	require.Less(t, time.Since(began), 4*time.Second, "a second each, and the machine may be busy")

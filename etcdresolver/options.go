@@ -16,7 +16,7 @@ type Option func(*options)
 type options struct {
 	zone       string
 	logger     *slog.Logger
-	decode     Decoder
+	decode     Decoder // nil for etcdregistry.Decode
 	debounce   time.Duration
 	shrinkHold time.Duration
 	emptyHold  time.Duration
@@ -33,7 +33,6 @@ type Decoder = func(key string, value []byte) (etcdregistry.Instance, error)
 func newOptions(opts []Option) options {
 	o := options{
 		logger:     slog.Default(),
-		decode:     etcdregistry.Decode,
 		debounce:   defaultDebounce,
 		shrinkHold: defaultShrinkHold,
 		emptyHold:  defaultEmptyHold,

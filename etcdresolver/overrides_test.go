@@ -212,3 +212,30 @@ func TestOverrides_WhoIsHeldCanBeDrained(t *testing.T) {
 		})
 	}
 }
+
+// A list shows it: the key has another create revision.
+func TestOverrides_AKeyMadeAnewUnseenKeepsNothingOfTheOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, logs := newFakeEtcd(), &logLines{}
+		etcd.put("payments/a", weighted(addrA, 5))
+		etcd.put(overrideKey("a"), `{"weight":2}`)
+		cc := dial(t, etcd.builder(t, withOverrides, WithLogger(logs.logger())), "payments")
+		synctest.Wait()
+		anew := func(value string) {
+			etcd.unheard(change{key: overrideKey("a")})
+			etcd.unheard(change{overrideKey("a"), value})
+			etcd.watchOf("steelyard/overrides/payments/").finish()
+			pass(maxExtraBackoff)
+		}
+		anew("{")
+		require.Equal(t, uint32(5), cc.attrs(addrA).Weight, "who lifted the old one is obeyed")
+		require.Len(t, logs.with("last_good_kept=false"), 1)
+		etcd.put(overrideKey("a"), `{"weight":3}`)
+		pass(settle)
+		etcd.put(overrideKey("a"), "{")
+		pass(settle)
+		require.Equal(t, uint32(3), cc.attrs(addrA).Weight, "of the same key")
+		anew(`{"weight":4}`)
+		require.Equal(t, uint32(4), cc.attrs(addrA).Weight)
+	})
+}

@@ -100,3 +100,16 @@ func TestReconnect_BetweenListAndWatchCountsToo(t *testing.T) {
 		require.Equal(t, addrB, cc.addrs())
 	})
 }
+
+func TestReconnect_AListUnderWayIsOfTheNewConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, conn := newFakeEtcd(), newFakeConn(connectivity.Ready)
+		etcd.put("payments/a", addrA)
+		etcd.onGetOf("payments/", func() error { <-time.After(100 * time.Millisecond); return nil })
+		b := etcd.builderWith(newLink(conn))
+		dialAndWait(t, b)
+		conn.reconnect()
+		pass(time.Minute)
+		require.Empty(t, only(t, b).Sessions, "nobody doubts it")
+	})
+}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 func TestStart_AServiceThatWasEmptyStartsWithoutAMajorityToo(t *testing.T) {
@@ -18,12 +17,7 @@ func TestStart_AServiceThatWasEmptyStartsWithoutAMajorityToo(t *testing.T) {
 		cc.resolver.Close() // or the channel falls idle
 		synctest.Wait()
 		etcd.put("payments/a", addrA)
-		etcd.onGet = func(_ int, op clientv3.Op) error {
-			if op.IsSerializable() {
-				return nil
-			}
-			return errHang
-		}
+		etcd.noMajority(errHang)
 		cc = dial(t, b, "payments")
 		pass(time.Second)
 		require.Equal(t, addrA, cc.addrs(), cc.lastError())

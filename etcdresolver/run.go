@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -76,7 +77,7 @@ func (r *run) open() (store, *link) {
 			trouble = err.Error() // once is enough
 			r.service.log.Warn("etcdresolver: no etcd client", "error", err, "failures", failures+1)
 		}
-		pause(r.ctx, backoff(failures, maxBackoff), r.feeds[0].wake)
+		r.feeds[0].pause(r.ctx, backoff(failures, maxBackoff))
 	}
 	return nil, nil
 }
@@ -141,7 +142,7 @@ func (r *run) allAnswered() bool {
 
 func (r *run) whyEmptyLocked() error {
 	table := r.service.known.table
-	err := fmt.Errorf("etcd:///%s: no instances registered under %s in etcd at %v", r.service.name, table.prefix, r.service.source.endpoints())
+	err := fmt.Errorf("no instances registered under %s in etcd at %v", table.prefix, r.service.source.endpoints())
 	if refused, why := table.refusals(); refused > 0 {
 		err = fmt.Errorf("%w (%d refused: %w)", err, refused, why)
 	}
@@ -151,17 +152,20 @@ func (r *run) whyEmptyLocked() error {
 // reportLocked tells channels that have no list what they wait for.
 func (r *run) reportLocked(cause error) {
 	if !r.listed {
-		r.service.publish(r, &outcome{err: fmt.Errorf("etcd:///%s: no list of %s from etcd at %v yet: %w",
-			r.service.name, r.service.known.table.prefix, r.service.source.endpoints(), cause)}, time.Time{})
+		r.service.publish(r, &outcome{err: fmt.Errorf("no list of %s from etcd at %v yet: %w",
+			r.service.known.table.prefix, r.service.source.endpoints(), cause)}, time.Time{})
 	}
 }
 
 // tell takes in what f's watch told.
-func (r *run) tell(f *feed, apply func()) bool {
+func (r *run) tell(f *feed, apply func() error) error {
 	k := r.service.known
-	return r.do(func() {
+	err := context.Canceled // unless the run goes on
+	r.do(func() {
 		config := k.config
-		apply()
+		if err = apply(); err != nil {
+			return
+		}
 		if !f.extra {
 			k.counts.LastSynced = time.Now()
 		}
@@ -173,6 +177,7 @@ func (r *run) tell(f *feed, apply func()) bool {
 		}
 		r.gathering.add()
 	})
+	return err
 }
 
 // unknown tells whether f never got a list, nor did an earlier run, or whether there is
@@ -199,9 +204,11 @@ func (r *run) list(f *feed, linearizable bool, apply func()) bool {
 	})
 }
 
-// degraded notes that a session of f's ended.
-func (r *run) degraded(f *feed, cause error) {
+// degraded notes that a session of f's ended, and returns the revision up to which all
+// is known, 0 if nothing is.
+func (r *run) degraded(f *feed, cause error) (revision int64) {
 	r.do(func() {
+		revision = f.replica.revision
 		f.answered, f.synced = true, false
 		r.service.known.counts.Sessions[causeOf(cause)]++
 		if f.extra {
@@ -210,12 +217,23 @@ func (r *run) degraded(f *feed, cause error) {
 			r.reportLocked(cause)
 		}
 	})
+	return revision
 }
 
 // reconnected is called when the connection to etcd is there again.
 func (r *run) reconnected() {
 	for _, f := range r.feeds {
-		signal(f.wake)
-		signal(f.doubt)
+		signal(f.renewed)
 	}
+}
+
+// turn returns how long to wait for a list after what happens to all clients of an
+// etcd at once: channels without any want theirs at once.
+func (r *run) turn() (wait time.Duration) {
+	r.do(func() {
+		if r.listed {
+			wait = rand.N(crowdSpread)
+		}
+	})
+	return wait
 }

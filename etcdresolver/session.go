@@ -27,10 +27,6 @@ const (
 	progressTimeout = 100 * time.Millisecond
 	// openLimit is how long a watch that is not wanted any more may take to be made.
 	openLimit = 10 * time.Second
-	// auditInterval is how often, on average, a watch is checked against a list.
-	auditInterval = 5 * time.Minute
-	// auditTimeout bounds a page of that list. The events wait meanwhile.
-	auditTimeout = time.Second
 )
 
 // Why a watch ends, besides what etcd says.
@@ -52,12 +48,12 @@ func (f *feed) session(ctx context.Context) error {
 		}
 		return f.link.explain(ctx, err, timeout)
 	}
-	unsignal(f.doubt) // the list is of the etcd that is there now
+	unsignal(f.renewed) // the list is of the etcd that is there now
 	if !f.adopt(ctx, list) {
 		return ctx.Err()
 	}
 	began := time.Now()
-	err = f.watch(ctx)
+	err = f.watch(ctx, list.revision)
 	if time.Since(began) >= healthyAfter {
 		f.forget()
 	}
@@ -76,26 +72,23 @@ func (f *feed) start(ctx context.Context) {
 
 // adopt takes in a linearizable list. It reports whether the run goes on.
 func (f *feed) adopt(ctx context.Context, list snapshot) bool {
-	contradicted := false
 	if !f.run.list(f, true, func() {
-		contradicted = f.replica.contradicts(list)
+		if f.replica.contradicts(list) {
+			f.log.WarnContext(ctx, "etcdresolver: etcd was restored to an older revision, or is another cluster", "what", f.what,
+				"revision_before", f.replica.revision, "revision", list.revision, "cluster", strconv.FormatUint(list.cluster, 16))
+		}
 		f.replica.replace(list)
 	}) {
 		return false
 	}
-	if contradicted {
-		f.log.WarnContext(ctx, "etcdresolver: etcd was restored to an older revision, or is another cluster", "what", f.what,
-			"revision_before", f.revision, "revision", list.revision, "cluster", strconv.FormatUint(list.cluster, 16))
-	}
-	f.listed, f.revision, f.cluster = true, list.revision, list.cluster
-	f.reportSynced(ctx, len(list.kvs))
+	f.reportSynced(ctx, list)
 	return true
 }
 
-// watch follows the changes from the revision of the list on. It asks for those of
+// watch follows the changes from revision, that of the list, on. It asks for those of
 // that revision too, though they are known: a watch from the revision after it is given
 // no sign of life until something changes.
-func (f *feed) watch(parent context.Context) error {
+func (f *feed) watch(parent context.Context, revision int64) error {
 	ctx, end := context.WithCancelCause(ownStream(parent))
 	defer end(nil)
 	progress, audit := time.NewTicker(progressInterval), time.NewTimer(nearly(auditInterval))
@@ -107,7 +100,7 @@ func (f *feed) watch(parent context.Context) error {
 	defer doubt.Stop()
 	f.audited = snapshot{}
 
-	responses := f.open(ctx)
+	responses := f.open(ctx, revision)
 	receive := func(response clientv3.WatchResponse, open bool) {
 		silence.Reset(silenceLimit)
 		if err := f.take(response, open); err != nil {
@@ -131,7 +124,7 @@ func (f *feed) watch(parent context.Context) error {
 			receive(response, open)
 		case <-progress.C:
 			ask()
-		case <-f.doubt:
+		case <-f.renewed:
 			doubt.Reset(rand.N(doubtLimit))
 		case <-audit.C:
 			audit.Reset(nearly(auditInterval))
@@ -147,13 +140,14 @@ func (f *feed) watch(parent context.Context) error {
 	return context.Cause(ctx)
 }
 
-// open starts a watch and returns when etcd has it, or ctx ends. The watch ends with
-// ctx, or up to openLimit later if etcd does not have it yet: etcd's client keeps the
-// stream of a watch that is cancelled while it is being made until the client is closed.
-func (f *feed) open(ctx context.Context) clientv3.WatchChan {
+// open starts a watch from revision on and returns when etcd has it, or ctx ends. The
+// watch ends with ctx, or up to openLimit later if etcd does not have it yet: etcd's
+// client keeps the stream of a watch that is cancelled while it is being made until the
+// client is closed.
+func (f *feed) open(ctx context.Context, revision int64) clientv3.WatchChan {
 	alive, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	made := make(chan clientv3.WatchChan, 1)
-	keys, revision := f.lister.keys, f.revision
+	keys := f.lister.keys
 	go func() {
 		defer cancel()
 		late := stoppedTimer(cancel)
@@ -178,60 +172,26 @@ func (f *feed) take(response clientv3.WatchResponse, open bool) error {
 	if err := response.Err(); err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
-	confirmed := response.IsProgressNotify() // all up to the header's revision was told
-	if h := response.Header; h != nil && (h.ClusterId != f.cluster || confirmed && h.Revision < f.revision) {
-		return errHistory
-	}
-	known := f.revision
-	apply := func() {
-		for _, event := range response.Events {
-			if event.Kv.ModRevision >= known { // again that of known: a transaction may come in parts
-				f.compare(event.Kv.ModRevision - 1)
-				f.replica.apply(event)
-				f.revision = max(f.revision, event.Kv.ModRevision)
-			}
-		}
-		if confirmed {
-			f.compare(response.Header.Revision)
-		}
-	}
-	if !f.run.tell(f, apply) {
-		return context.Canceled
-	}
-	return nil
+	return f.run.tell(f, func() error { return f.apply(&response) })
 }
 
-// listAgain lists all keys, to be compared once the watch has told everything up
-// to the list's revision. What fails is left to the next time. An error ends the watch.
-func (f *feed) listAgain(ctx context.Context) error {
-	list, err := f.lister.list(ctx, auditTimeout)
-	switch {
-	case err != nil:
-		f.log.DebugContext(ctx, "etcdresolver: audit failed", "what", f.what, "error", err)
-	case list.cluster != f.cluster || list.revision < f.revision:
+// apply takes in events, and a confirmation that all was told up to a revision. The
+// lock of the knowledge is held.
+func (f *feed) apply(response *clientv3.WatchResponse) error {
+	confirmed, known := response.IsProgressNotify(), f.replica.revision
+	if h := response.Header; h != nil && (h.ClusterId != f.replica.cluster || confirmed && h.Revision < known) {
 		return errHistory
-	default:
-		f.audited = list
+	}
+	for _, event := range response.Events {
+		if event.Kv.ModRevision >= known { // again that of known: a transaction may come in parts
+			f.compare(event.Kv.ModRevision - 1)
+			f.replica.apply(event)
+		}
+	}
+	if confirmed {
+		f.compare(response.Header.Revision)
 	}
 	return nil
-}
-
-// compare ends an audit if revision, up to which the watch has told everything, is
-// that of the list or later. A difference is a bug, in etcd or here. It is mended.
-// The lock of the knowledge is held.
-func (f *feed) compare(revision int64) {
-	if f.audited.revision == 0 || revision < f.audited.revision {
-		return
-	}
-	wrong := f.replica.audit(f.audited)
-	counts := &f.run.service.known.counts
-	counts.Audits++
-	counts.AuditDifferences += int64(wrong)
-	if wrong > 0 {
-		f.log.Error("etcdresolver: audit: the watch missed changes, mended by a list", "what", f.what,
-			"revision", f.audited.revision, "keys", len(f.audited.kvs), "wrong", wrong)
-	}
-	f.audited = snapshot{}
 }
 
 // askProgress asks etcd to answer on this watch. No answer is the watchdog's affair.

@@ -1,9 +1,6 @@
 package etcdresolver
 
 import (
-	"bytes"
-	"errors"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,18 +10,6 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/resolver"
 )
-
-// noMajority has etcd answer serializable lists only.
-func (e *fakeEtcd) noMajority(err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.onGet = func(_ int, op clientv3.Op) error {
-		if op.IsSerializable() {
-			return nil
-		}
-		return err
-	}
-}
 
 func TestStart_WithoutAMajorityOneMembersListServes(t *testing.T) {
 	for name, err := range map[string]error{"hangs": errHang, "fails": rpctypes.ErrNoLeader} {
@@ -57,6 +42,24 @@ func TestStart_WithoutAMajorityOneMembersListServes(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestStart_AMemberIsGivenTimeToAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const takes = 250 * time.Millisecond
+		etcd := newFakeEtcd()
+		etcd.put("payments/a", addrA)
+		etcd.onGet = func(_ int, op clientv3.Op) error {
+			if op.IsSerializable() {
+				<-time.After(takes)
+				return nil
+			}
+			return errHang
+		}
+		cc := dial(t, etcd.builder(t), "payments")
+		pass(listTimeout[0] + takes)
+		require.Equal(t, addrA, cc.addrs())
+	})
 }
 
 func TestStart_OneMembersEmptyListIsNotBelieved(t *testing.T) {
@@ -121,20 +124,14 @@ func TestStart_AMemberThatHangsTooIsAnErrorWithinASecond(t *testing.T) {
 	})
 }
 
-// onGetOf delays or fails the lists under a prefix.
-func (e *fakeEtcd) onGetOf(prefix string, f func() error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	before := e.onGet
-	e.onGet = func(n int, op clientv3.Op) error {
-		if bytes.HasPrefix(op.KeyBytes(), []byte(prefix)) {
-			return f()
-		}
-		if before != nil {
-			return before(n, op)
-		}
-		return nil
-	}
+func TestStart_AClearRefusalIsReportedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd := newFakeEtcd()
+		etcd.failGets(rpctypes.ErrPermissionDenied)
+		cc := dial(t, etcd.builder(t), "payments")
+		synctest.Wait()
+		require.Contains(t, cc.lastError(), "payments/ from etcd at [etcd-1:2379] yet: etcdserver: permission denied")
+	})
 }
 
 // In whatever order the lists come, a channel does not start with a list that lacks
@@ -182,75 +179,5 @@ func TestStart_ForAnEmptyServiceTooIsTheErrorSaidOnce(t *testing.T) {
 		pass(time.Second)
 		require.Len(t, cc.errs, 1)
 		require.Contains(t, cc.lastError(), "no instances registered")
-	})
-}
-
-// What channels can do without holds them up for less than a second.
-func TestStart_AFailingExtraHoldsUpNothing(t *testing.T) {
-	for name, c := range map[string]struct {
-		err  error
-		wait time.Duration
-	}{
-		"denied": {rpctypes.ErrPermissionDenied, 0},
-		"broken": {errors.New("on fire"), 0},
-		"hangs":  {errHang, listTimeout[0] + startTimeout},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				etcd := newFakeEtcd()
-				etcd.put("payments/a", addrA)
-				etcd.onGetOf("steelyard/", func() error { return c.err })
-				b := etcd.builder(t, withOverrides, WithServiceConfig(""))
-				cc := dial(t, b, "payments")
-				pass(c.wait)
-				require.Equal(t, addrA, cc.addrs())
-				require.Equal(t, Synced, only(t, b).State)
-			})
-		})
-	}
-}
-
-func TestStart_ADeniedExtraIsAskedForSlowlyAndDisturbsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		etcd, logs := newFakeEtcd(), &logLines{}
-		etcd.put("payments/a", weighted(addrA, 5))
-		etcd.put(overrideKey("a"), `{"weight":2}`)
-		var asked atomic.Int64
-		etcd.onGetOf("steelyard/", func() error { asked.Add(1); return rpctypes.ErrPermissionDenied })
-		b := etcd.builder(t, withOverrides, WithLogger(logs.logger()))
-		cc := dialAndWait(t, b)
-		pass(10 * time.Minute) // waits are about 30 s now
-		asked.Store(0)
-		for range 60 * 60 {
-			cc.resolver.ResolveNow(resolver.ResolveNowOptions{})
-			pass(time.Second)
-		}
-		require.InDelta(t, 3600/30, asked.Load(), 15, "and for ever")
-		require.Len(t, logs.with("permission denied"), 1)
-		_, watches, _ := etcd.counts()
-		require.Equal(t, 1, watches)
-		require.Equal(t, 1, cc.updates())
-		require.Equal(t, uint32(5), cc.attrs(addrA).Weight)
-		require.Equal(t, Synced, only(t, b).State)
-
-		etcd.failGets(nil)
-		pass(maxExtraBackoff * 6 / 5)
-		require.Equal(t, uint32(2), cc.attrs(addrA).Weight, "granted")
-	})
-}
-
-func TestStart_AnExtraWatchThatEndsDisturbsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		etcd := newFakeEtcd()
-		etcd.put("payments/a", addrA)
-		etcd.put(overrideKey("a"), `{"weight":2}`)
-		b := etcd.builder(t, withOverrides)
-		cc := dialAndWait(t, b)
-		etcd.onGetOf("steelyard/", func() error { return rpctypes.ErrPermissionDenied })
-		etcd.watchOf("steelyard/overrides/payments/").finish()
-		pass(time.Hour)
-		require.Equal(t, 1, cc.updates())
-		require.Equal(t, uint32(2), cc.attrs(addrA).Weight, "the last one known counts")
-		require.Equal(t, Synced, only(t, b).State)
 	})
 }

@@ -3,82 +3,14 @@ package etcdresolver
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
-	"google.golang.org/grpc/resolver"
 
 	"github.com/steelyard-go/steelyard/attrs"
 	"github.com/steelyard-go/steelyard/etcdregistry"
 )
-
-// member is one registration with a good value. It is immutable.
-type member struct {
-	key        string
-	created    int64 // the revision at which the key came to be
-	addr       string
-	attrs      attrs.Attrs       // as registered, but for what an operator overrides
-	overridden *attrs.Attrs      // as registered, if an operator overrides that
-	endpoint   resolver.Endpoint // made once: every update of every channel uses it
-}
-
-// newMember returns the member that registered as a. It shares what it can with like,
-// any other member: most instances of a service say nearly the same.
-func newMember(key string, created int64, addr string, a attrs.Attrs, override etcdregistry.Override, like *member) *member {
-	if a.Zone == like.attrs.Zone {
-		a.Zone = like.attrs.Zone
-	}
-	if maps.Equal(a.Labels, like.attrs.Labels) {
-		a.Labels = like.attrs.Labels
-	}
-	m := &member{key: key, created: created, addr: addr, attrs: override.Apply(a)}
-	if override != (etcdregistry.Override{}) {
-		m.overridden = &a
-	}
-	if like.addr != "" && m.attrs.Equal(like.attrs) {
-		address := like.endpoint.Addresses[0]
-		address.Addr = addr
-		m.endpoint = resolver.Endpoint{Addresses: []resolver.Address{address}, Attributes: like.endpoint.Attributes}
-	} else {
-		m.endpoint = attrs.Set(resolver.Endpoint{Addresses: []resolver.Address{{Addr: addr}}}, m.attrs)
-	}
-	return m
-}
-
-func (m *member) registered() attrs.Attrs {
-	if m.overridden != nil {
-		return *m.overridden
-	}
-	return m.attrs
-}
-
-// says reports whether m tells a channel the same as o.
-func (m *member) says(o *member) bool {
-	return m == o || m.addr == o.addr && m.attrs.Equal(o.attrs)
-}
-
-// bySpeaker orders members with one address, the one to go by first: one that
-// does not drain, then the newest key, because the older ones are most likely
-// left behind by a process that died.
-func bySpeaker(a, b *member) int {
-	if a.attrs.Draining != b.attrs.Draining {
-		if a.attrs.Draining {
-			return 1
-		}
-		return -1
-	}
-	return cmp.Or(cmp.Compare(b.created, a.created), cmp.Compare(a.key, b.key))
-}
-
-// entry is what is known of one key.
-type entry struct {
-	created int64
-	good    *member // of the last good value; nil before there was one
-	refused int64   // the revision of the last value refused, 0 when none was
-	why     error   // why it was
-}
 
 // table turns keys and values into the list of a service, one member per
 // address, sorted by address. A change costs work for the keys it names; only
@@ -86,10 +18,12 @@ type entry struct {
 type table struct {
 	prefix    string
 	decode    Decoder
-	refused   func(refusal) // called once for each revision of a key that is refused
-	entries   map[string]entry
+	refused   func(refusal)
+	good      map[string]*member               // by key, of its last good value
+	bad       map[string]error                 // by key, why its value was refused
 	overrides map[string]etcdregistry.Override // by id or address
-	byAddr    map[string][]*member             // the members with that address, one for almost all
+	byAddr    map[string]*member               // the one to go by
+	others    map[string][]*member             // the others with that address, which almost none has
 	touched   []string                         // addresses to look at in the next refresh
 	deleted   map[string]*member               // of those, what was last under a key that went
 	list      []*member
@@ -104,23 +38,36 @@ type refusal struct {
 	why      error
 }
 
+// newTable returns a table of values that decode reads, or etcdregistry.Decode if it is nil.
 func newTable(prefix string, decode Decoder, refused func(refusal)) *table {
-	return &table{
+	t := &table{
 		prefix:    prefix,
 		decode:    decode,
 		refused:   refused,
-		entries:   make(map[string]entry),
+		good:      make(map[string]*member),
+		bad:       make(map[string]error),
 		overrides: make(map[string]etcdregistry.Override),
-		byAddr:    make(map[string][]*member),
+		byAddr:    make(map[string]*member),
+		others:    make(map[string][]*member),
 		deleted:   make(map[string]*member),
 		latest:    &member{},
 	}
+	if decode == nil {
+		t.decode = t.decodeLike
+	}
+	return t
+}
+
+// decodeLike is etcdregistry.Decode. Decoding is most of what a list costs, and most
+// of that would be labels that newMember finds to be those of the member before.
+func (t *table) decodeLike(key string, value []byte) (etcdregistry.Instance, error) {
+	return etcdregistry.DecodeLike(key, value, t.latest.attrs)
 }
 
 // expect makes room for a list, if it is the first.
 func (t *table) expect(keys int) {
-	if len(t.entries) == 0 {
-		t.entries, t.byAddr = make(map[string]entry, keys), make(map[string][]*member, keys)
+	if len(t.good) == 0 {
+		t.good, t.byAddr = make(map[string]*member, keys), make(map[string]*member, keys)
 		t.touched = slices.Grow(t.touched, keys)
 	}
 }
@@ -137,24 +84,22 @@ func (t *table) put(key string, kv *mvccpb.KeyValue) {
 	if !t.owns(key) {
 		return
 	}
-	e := t.entries[key]
-	if e.created != kv.CreateRevision { // deleted and made anew unseen: nothing of the old key counts
+	good := t.good[key]
+	if good != nil && good.created != kv.CreateRevision { // deleted and made anew unseen: nothing of the old key counts
 		t.delete(key)
-		e = entry{created: kv.CreateRevision}
+		good = nil
 	}
 	inst, err := t.decode(key, kv.Value)
 	if err == nil && inst.Addr == "" {
 		err = fmt.Errorf("etcd key %s: the decoder returned an instance without an address", quoteUpTo(key, maxShownKey))
 	}
-	if err != nil {
-		if e.refused != kv.ModRevision {
-			t.refused(refusal{key: key, revision: kv.ModRevision, kept: e.good != nil, why: err})
-		}
-		e.refused, e.why = kv.ModRevision, err
-	} else {
-		e.good = t.swap(e.good, t.newMember(key, e.created, inst.Addr, inst.Attrs))
+	if err == nil {
+		t.good[key] = t.swap(good, t.newMember(key, kv.CreateRevision, inst.Addr, inst.Attrs))
+		delete(t.bad, key)
+		return
 	}
-	t.entries[key] = e
+	t.bad[key] = err
+	t.refused(refusal{key: key, revision: kv.ModRevision, kept: good != nil, why: err})
 }
 
 func (t *table) newMember(key string, created int64, addr string, registered attrs.Attrs) *member {
@@ -170,9 +115,10 @@ func (t *table) swap(old, fresh *member) *member {
 	if old != nil && old.says(fresh) && old.registered().Equal(fresh.registered()) {
 		return old
 	}
-	t.drop(old)
-	t.byAddr[fresh.addr] = append(t.byAddr[fresh.addr], fresh)
-	t.touched = append(t.touched, fresh.addr)
+	if old != nil {
+		t.drop(old)
+	}
+	t.add(fresh)
 	return fresh
 }
 
@@ -192,7 +138,7 @@ func (t *table) drains(m *member) bool { return t.overrideOf(m.key, m.addr).Drai
 
 // names reports whether id is that, or the address, of an instance.
 func (t *table) names(id string) bool {
-	return t.entries[t.prefix+id].good != nil || len(t.byAddr[id]) > 0
+	return t.good[t.prefix+id] != nil || t.byAddr[id] != nil
 }
 
 // override sets the override of an id or address; the zero one lifts it.
@@ -203,41 +149,59 @@ func (t *table) override(id string, o etcdregistry.Override) {
 		t.overrides[id] = o
 	}
 	t.touched = append(t.touched, id) // it may name one that is not listed any more, but held
-	t.reconsider(t.prefix + id)
-	for _, m := range slices.Clone(t.byAddr[id]) {
-		t.reconsider(m.key)
+	t.reconsider(t.good[t.prefix+id])
+	for _, m := range append(slices.Clone(t.others[id]), t.byAddr[id]) {
+		t.reconsider(m)
 	}
 }
 
-// reconsider applies the overrides to a key anew.
-func (t *table) reconsider(key string) {
-	if e := t.entries[key]; e.good != nil {
-		m := e.good
-		e.good = t.swap(m, t.newMember(key, m.created, m.addr, m.registered()))
-		t.entries[key] = e
+// reconsider applies the overrides to m anew, if there is one.
+func (t *table) reconsider(m *member) {
+	if m != nil {
+		t.good[m.key] = t.swap(m, t.newMember(m.key, m.created, m.addr, m.registered()))
 	}
 }
 
 // delete forgets a key.
 func (t *table) delete(key string) {
-	if e, ok := t.entries[key]; ok {
-		delete(t.entries, key)
-		t.drop(e.good)
-		if e.good != nil {
-			t.deleted[e.good.addr] = e.good
-		}
+	if m := t.good[key]; m != nil {
+		delete(t.good, key)
+		t.drop(m)
+		t.deleted[m.addr] = m
+	}
+	delete(t.bad, key)
+}
+
+// add has m stand for its address, or wait behind who does.
+func (t *table) add(m *member) {
+	t.touched = append(t.touched, m.addr)
+	first := t.byAddr[m.addr]
+	if first == nil || bySpeaker(m, first) < 0 {
+		t.byAddr[m.addr] = m
+		m = first
+	}
+	if m != nil {
+		t.others[m.addr] = append(t.others[m.addr], m)
 	}
 }
 
+// drop undoes add.
 func (t *table) drop(m *member) {
-	if m == nil {
-		return
-	}
-	left := slices.DeleteFunc(t.byAddr[m.addr], func(o *member) bool { return o == m })
-	if t.byAddr[m.addr] = left; len(left) == 0 {
-		delete(t.byAddr, m.addr)
-	}
 	t.touched = append(t.touched, m.addr)
+	others := t.others[m.addr]
+	if t.byAddr[m.addr] == m {
+		if len(others) == 0 {
+			delete(t.byAddr, m.addr)
+			return
+		}
+		m = slices.MinFunc(others, bySpeaker)
+		t.byAddr[m.addr] = m
+	}
+	if others = slices.DeleteFunc(others, func(o *member) bool { return o == m }); len(others) == 0 {
+		delete(t.others, m.addr)
+	} else {
+		t.others[m.addr] = others
+	}
 }
 
 // refresh returns the list as of now, and those whose keys went since the last call,
@@ -257,8 +221,8 @@ func (t *table) refresh() (list, gone []*member) {
 		if found {
 			before, rest = rest[0], rest[1:]
 		}
-		if same := t.byAddr[addr]; len(same) > 0 {
-			next = append(next, slices.MinFunc(same, bySpeaker))
+		if m := t.byAddr[addr]; m != nil {
+			next = append(next, m)
 		} else if before != nil {
 			if last := t.deleted[addr]; last != nil { // else the key has another address
 				gone = append(gone, last)
@@ -276,12 +240,12 @@ func (t *table) refresh() (list, gone []*member) {
 // first of them does.
 func (t *table) refusals() (count int, why error) {
 	first := ""
-	for key, e := range t.entries {
-		if e.good != nil {
+	for key, err := range t.bad {
+		if t.good[key] != nil {
 			continue
 		}
 		if count == 0 || key < first {
-			first, why = key, e.why
+			first, why = key, err
 		}
 		count++
 	}

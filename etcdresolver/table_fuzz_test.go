@@ -79,12 +79,13 @@ func FuzzTable(f *testing.F) {
 	values := []string{
 		addrA, addrB, weighted(addrA, 2), weighted(addrA, 3), weighted(addrB, 1),
 		`{"Addr":"10.0.0.1:80","Metadata":{"draining":true}}`, "{}", "", "nonsense",
+		`{"Addr":"10.0.0.1:80","Metadata":{"version":"1"}}`, `{"Addr":"10.0.0.2:80","Metadata":{"version":"1"}}`, `{"Addr":"10.0.0.2:80","Metadata":{"version":"2"}}`,
 	}
 	ids := []string{"a", "b", "c", "d", addrA, addrB}
 	overrides := []etcdregistry.Override{{}, {Weight: 9}, {Draining: true}, {Weight: 3, Draining: true}}
 	f.Fuzz(func(t *testing.T, steps []byte) {
 		etcd := make(map[string]*mvccpb.KeyValue) // what stands there
-		table := newTable("s/", etcdregistry.Decode, ignore)
+		table := newTable("s/", nil, ignore)
 		replica := newReplica(table)
 		reference := &model{keys: make(map[string]*modelKey), overrides: make(map[string]etcdregistry.Override)}
 		revision := int64(0)
@@ -139,7 +140,7 @@ func FuzzTable(f *testing.F) {
 		})
 		list := slices.Collect(maps.Values(etcd))
 		replica.replace(snapshot{kvs: list})
-		fresh := newTable("s/", etcdregistry.Decode, ignore)
+		fresh := newTable("s/", nil, ignore)
 		for id, override := range reference.overrides {
 			fresh.override(id, override)
 		}
@@ -156,7 +157,8 @@ func compare(t *testing.T, reference *model, table *table) {
 	require.Equal(t, reference.list(), texts(list))
 	for _, m := range list {
 		require.Equal(t, m.addr, m.endpoint.Addresses[0].Addr)
-		require.Equal(t, max(m.attrs.Weight, 1), max(attrs.FromEndpoint(m.endpoint).Weight, 1))
+		require.Equal(t, texts([]*member{m}), texts([]*member{{addr: m.addr, attrs: attrs.FromAddress(m.endpoint.Addresses[0])}}))
+		require.Equal(t, max(m.attrs.Weight, 1), attrs.FromEndpoint(m.endpoint).Weight)
 	}
 	same := (&outcome{list: before}).equal(&outcome{list: list})
 	require.Equal(t, slices.Equal(texts(before), texts(list)), same)

@@ -1,6 +1,7 @@
 package etcdresolver
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
+	"github.com/steelyard-go/steelyard/attrs"
 	"github.com/steelyard-go/steelyard/etcdregistry"
 )
 
@@ -61,7 +63,88 @@ func TestTable_TheOtherKeyTakesOver(t *testing.T) {
 	table.delete("s/a")
 	require.Empty(t, refreshed(table))
 	require.Empty(t, table.byAddr)
-	require.Empty(t, table.entries)
+	require.Empty(t, table.others)
+	require.Empty(t, table.good)
+}
+
+func TestTable_TheNextOfSeveralKeysTakesOver(t *testing.T) {
+	table := newTable("s/", nil, ignore)
+	put(table, kv("s/b", weighted(addrA, 2), 2, 2))
+	put(table, kv("s/c", weighted(addrA, 3), 3, 3))
+	put(table, kv("s/a", weighted(addrA, 1), 1, 1))
+	put(table, kv("s/d", weighted(addrA, 4), 4, 4))
+	weight := func() uint32 {
+		list := refreshed(table)
+		require.Len(t, list, 1)
+		return list[0].attrs.Weight
+	}
+	require.EqualValues(t, 4, weight())
+	table.delete("s/b")
+	require.EqualValues(t, 4, weight(), "who waits may leave")
+	put(table, kv("s/c", weighted(addrA, 9), 3, 5))
+	require.EqualValues(t, 4, weight(), "or change")
+	table.delete("s/d")
+	require.EqualValues(t, 9, weight(), "the newest that is left")
+	put(table, kv("s/c", weighted(addrB, 3), 3, 6))
+	require.Equal(t, addrA+" "+addrB, addrsOf(refreshed(table)), "one that moved away")
+	require.Empty(t, table.others)
+}
+
+func TestTable_AnOverrideReachesAllKeysOfAnAddress(t *testing.T) {
+	table := newTable("s/", nil, ignore)
+	put(table, kv("s/a", weighted(addrA, 1), 1, 1))
+	put(table, kv("s/b", weighted(addrA, 2), 2, 2))
+	table.override(addrA, etcdregistry.Override{Draining: true})
+	require.True(t, refreshed(table)[0].attrs.Draining)
+	table.delete("s/b")
+	require.True(t, refreshed(table)[0].attrs.Draining)
+	table.override(addrA, etcdregistry.Override{})
+	require.False(t, refreshed(table)[0].attrs.Draining)
+}
+
+func TestTable_RefusalsAreThoseWithoutAGoodValue(t *testing.T) {
+	table := newTable("s/", nil, ignore)
+	requireRefusals := func(want int, says string) {
+		t.Helper()
+		count, why := table.refusals()
+		require.Equal(t, want, count)
+		if want > 0 {
+			require.ErrorContains(t, why, says)
+		}
+	}
+	put(table, kv("s/a", addrA, 1, 1))
+	put(table, kv("s/a", "{", 1, 2))
+	requireRefusals(0, "")
+	put(table, kv("s/c", "{", 3, 3))
+	put(table, kv("s/b", "{", 4, 4))
+	requireRefusals(2, "s/b")
+	put(table, kv("s/b", addrB, 4, 5))
+	requireRefusals(1, "s/c")
+	table.delete("s/c")
+	requireRefusals(0, "")
+	put(table, kv("s/a", addrA, 1, 6))
+	require.Empty(t, table.bad)
+}
+
+// What members share must be what both say.
+func TestTable_EndpointsSayWhatTheirMembersDo(t *testing.T) {
+	table := newTable("s/", nil, ignore)
+	var want []attrs.Attrs
+	for i, metadata := range []string{
+		`"weight":1,"zone":"a","version":"1"`, `"weight":1,"zone":"a","version":"1"`, `"weight":2,"zone":"a","version":"1"`, `"weight":2,"zone":"b","version":"1"`,
+		`"weight":2,"zone":"b","version":"2"`, `"weight":2,"zone":"b","vision":"2"`, `"weight":2,"zone":"b"`, `"weight":2,"zone":"b","draining":true`,
+	} {
+		value := fmt.Sprintf(`{"Addr":"10.0.0.%d:80","Metadata":{%s}}`, i, metadata)
+		put(table, kv(fmt.Sprintf("s/%d", i), value, 1, 1))
+		inst, err := etcdregistry.Decode("", []byte(value))
+		require.NoError(t, err)
+		want = append(want, inst.Attrs)
+	}
+	for i, m := range refreshed(table) {
+		require.Equal(t, want[i], m.attrs)
+		require.Equal(t, want[i], attrs.FromEndpoint(m.endpoint))
+		require.Equal(t, want[i], attrs.FromAddress(m.endpoint.Addresses[0]))
+	}
 }
 
 func TestTable_KeyMadeAnewUnseenForgetsItsGoodValue(t *testing.T) {
@@ -129,4 +212,26 @@ func texts(list []*member) (texts []string) {
 		texts = append(texts, fmt.Sprint(m.addr, m.attrs))
 	}
 	return texts
+}
+
+// BenchmarkTable_FirstList is what the first list of a large service costs once it is
+// there.
+func BenchmarkTable_FirstList(b *testing.B) {
+	const size = 20_000
+	kvs := make([]*mvccpb.KeyValue, size)
+	for i := range kvs {
+		addr := fmt.Sprintf("10.0.%d.%d:8080", i>>8, i&255)
+		value, err := etcdregistry.Encode(etcdregistry.Instance{Addr: addr, Attrs: attrs.Attrs{
+			Weight: 1, Zone: "eu-1a", Labels: map[string]string{"version": "1.4.2"},
+		}})
+		require.NoError(b, err)
+		kvs[i] = kv("s/"+addr, value, 1, 1)
+	}
+	slices.SortFunc(kvs, func(a, b *mvccpb.KeyValue) int { return bytes.Compare(a.Key, b.Key) }) // as etcd does
+	b.ReportAllocs()
+	for b.Loop() {
+		table := newTable("s/", nil, ignore)
+		newReplica(table).replace(snapshot{kvs: kvs})
+		require.Len(b, refreshed(table), size)
+	}
 }

@@ -83,11 +83,11 @@ func serviceOf(target resolver.Target) string { return strings.Trim(target.Endpo
 func checkService(target resolver.Target) error {
 	switch u, name := target.URL, target.Endpoint(); {
 	case serviceOf(target) == "":
-		return errors.New("the service is empty: write etcd:///service")
+		return fmt.Errorf("the service is empty: write etcd://%s/service", u.Host)
 	case strings.HasSuffix(name, "/"):
-		return fmt.Errorf("the service ends with a slash: write etcd:///%s", strings.TrimRight(name, "/"))
+		return fmt.Errorf("the service ends with a slash: write %s", strings.TrimRight(target.String(), "/"))
 	case u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("a query or fragment is not used: write etcd:///%s", name)
+		return fmt.Errorf("a query or fragment is not used: write %s", target)
 	}
 	return nil
 }

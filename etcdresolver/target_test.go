@@ -57,10 +57,10 @@ func TestTarget_BadOnesAreClearErrors(t *testing.T) {
 		"etcd://a:2379,,b:2379/payments":    `endpoint "" of etcd: ` + want,
 		"etcd://a:2379,b,c:2379/payments":   `endpoint "b" of etcd: ` + want,
 		"etcd://u@10.0.0.1:2379/payments":   "a user does not belong into a target: set Username and Password of the clientv3.Config",
-		"etcd://10.0.0.1:2379":              "the service is empty: write etcd:///service",
-		"etcd://10.0.0.1:2379/":             "the service is empty: write etcd:///service",
-		"etcd://10.0.0.1:2379/payments/":    "the service ends with a slash: write etcd:///payments",
-		"etcd://10.0.0.1:2379/payments?a=b": "a query or fragment is not used: write etcd:///payments",
+		"etcd://10.0.0.1:2379":              "the service is empty: write etcd://10.0.0.1:2379/service",
+		"etcd://10.0.0.1:2379/":             "the service is empty: write etcd://10.0.0.1:2379/service",
+		"etcd://10.0.0.1:2379/payments/":    "the service ends with a slash: write etcd://10.0.0.1:2379/payments",
+		"etcd://10.0.0.1:2379/payments?a=b": "a query or fragment is not used: write etcd://10.0.0.1:2379/payments",
 	} {
 		b := targetBuilder(clientv3.Config{})
 		r, err := b.Build(target(t, text), &fakeCC{}, resolver.BuildOptions{})
@@ -140,6 +140,17 @@ func TestTarget_ChannelsShareAClientUntilTheLastCloses(t *testing.T) {
 	require.NoError(t, again.Ctx().Err())
 }
 
+// Channels of one service have the same trouble, and each names its own target.
+func TestTarget_ErrorsNameTheTargetAsDialled(t *testing.T) {
+	b := targetBuilder(clientv3.Config{Endpoints: []string{"127.0.0.1:2", "127.0.0.1:1"}})
+	for _, text := range []string{"etcd://127.0.0.1:1,127.0.0.1:2/payments", "etcd://127.0.0.1:2,127.0.0.1:1/payments", "etcd:///payments"} {
+		cc := dialTarget(t, b, text)
+		require.Eventually(t, func() bool { return cc.lastError() != "" }, soon, time.Millisecond)
+		require.Contains(t, cc.lastError(), text+": no list of payments/ from etcd at [127.0.0.1:1 127.0.0.1:2] yet: ")
+	}
+	require.Len(t, b.Stats(), 1)
+}
+
 func TestTarget_AChannelThatReopensStartsWithTheListRemembered(t *testing.T) {
 	server, stop := startServer(t, nil)
 	b := targetBuilder(clientv3.Config{})
@@ -164,7 +175,7 @@ func TestTarget_AClientThatCannotBeMadeIsReportedAndTriedAgain(t *testing.T) {
 	})
 	cc := dialTarget(t, targetBuilder(clientv3.Config{Username: "u", Password: "p"}), "etcd://"+server.addr+"/payments")
 	require.Eventually(t, func() bool { return cc.addrs() == addrA }, soon, time.Millisecond)
-	require.Equal(t, "etcd:///payments: no list of payments/ from etcd at ["+server.addr+"] yet: "+
+	require.Equal(t, "etcd://"+server.addr+"/payments: no list of payments/ from etcd at ["+server.addr+"] yet: "+
 		"etcdserver: permission denied", cc.lastError())
 	server.mu.Lock()
 	defer server.mu.Unlock()
