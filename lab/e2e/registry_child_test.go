@@ -19,20 +19,25 @@ const (
 	registryChildTTL = 3 * time.Second
 )
 
-// A server in a process of its own, to be stopped where it stands. It holds registryKey.
+// registryChildConfig says what a registrar in a process of its own registers.
+type registryChildConfig struct {
+	Endpoint string
+	Instance etcdregistry.Instance
+}
+
+// A registrar in a process of its own, to be stopped where it stands.
 func init() {
 	child.RunIf(registryChild, func(ctx context.Context, env *child.Env) error {
-		var endpoint string
-		if err := json.Unmarshal(env.Config, &endpoint); err != nil {
+		var config registryChildConfig
+		if err := json.Unmarshal(env.Config, &config); err != nil {
 			return err
 		}
-		client, err := clientv3.New(clientv3.Config{Endpoints: []string{endpoint}, Logger: zap.NewNop()})
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{config.Endpoint}, Logger: zap.NewNop()})
 		if err != nil {
 			return err
 		}
 		defer client.Close()
-		r, err := etcdregistry.Register(ctx, client, registryService, etcdregistry.Instance{Addr: registryAddr},
-			registryQuiet(registryChildTTL)...)
+		r, err := etcdregistry.Register(ctx, client, discoverService, config.Instance, registryQuiet(registryChildTTL)...)
 		if err != nil {
 			return err
 		}
@@ -42,9 +47,9 @@ func init() {
 	})
 }
 
-func startRegistryChild(t *testing.T, endpoint string) *child.Process {
+func startRegistryChild(t *testing.T, endpoint string, inst etcdregistry.Instance) *child.Process {
 	t.Helper()
-	process, err := child.Start(registryContext(t, 20*time.Second), registryChild, endpoint)
+	process, err := child.Start(registryContext(t, 20*time.Second), registryChild, registryChildConfig{endpoint, inst})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, process.Kill()) })
 	return process

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/naming/endpoints"
 
 	"github.com/steelyard-go/steelyard/attrs"
@@ -51,42 +50,6 @@ func TestRegistry_Row25_ForeignShutdownThatDeletesTheKeyIsMended(t *testing.T) {
 	mustRegister(t, client, 20*time.Second, etcdregistry.Instance{Addr: registryAddr})
 	require.NoError(t, official.DeleteEndpoint(ctx, registryKey))
 	require.Eventually(t, func() bool { return keyCount(client) == 1 }, registrySlack, 10*time.Millisecond)
-}
-
-// Row 26: the older of two owners reports the other within 5s, neither puts without
-// end, and the older one never takes the key back.
-func TestRegistry_Row26_TwoOwnersAreReportedWithoutAStorm(t *testing.T) {
-	t.Parallel()
-	server := localetcd.Start(t)
-	older := mustRegister(t, registryClient(t, server.Addr()), 5*time.Second, etcdregistry.Instance{Addr: registryAddr, Attrs: attrs.Attrs{Weight: 1}})
-	original, err := server.Client().Get(registryContext(t, 5*time.Second), registryKey)
-	require.NoError(t, err)
-	history := watchKey(t, server.Client(), registryKey)
-	newer := mustRegister(t, registryClient(t, server.Addr()), 5*time.Second, etcdregistry.Instance{Addr: registryAddr, Attrs: attrs.Attrs{Weight: 2}})
-	taken := requireEntry(t, server.Client(), registryKey)
-
-	require.Eventually(t, func() bool { return older.Stats().Conflicts > 0 }, 5*time.Second, 10*time.Millisecond, "not reported")
-	require.Equal(t, "suspect", older.Stats().State)
-	requireSteady(t, server.Client(), registryKey, taken.lease, 5*time.Second)
-	puts, _ := history.count()
-	require.Equal(t, 1, puts, "that of the newer one")
-
-	// Somebody who does not know the rule writes the older value again and again.
-	const fights = 5 * time.Second
-	old := original.Kvs[0]
-	for end := time.Now().Add(fights); time.Now().Before(end); <-time.After(50 * time.Millisecond) {
-		_, err := server.Client().Put(registryContext(t, 5*time.Second), registryKey, string(old.Value),
-			clientv3.WithLease(clientv3.LeaseID(old.Lease)))
-		require.NoError(t, err)
-	}
-	require.Eventually(t, func() bool {
-		entry, err := lookup(server.Client(), registryKey)
-		return err == nil && entry.lease == taken.lease
-	}, 2*time.Second, 10*time.Millisecond)
-	stats := newer.Stats()
-	require.GreaterOrEqual(t, stats.KeysTakenBack, 2)
-	require.LessOrEqual(t, stats.KeysTakenBack, 8, "more than one a second")
-	require.Equal(t, 1, older.Stats().Puts)
 }
 
 // A registration leaves, the other is there again 30s later at most.

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
 
 	"github.com/steelyard-go/steelyard/etcdregistry"
 	"github.com/steelyard-go/steelyard/lab/localetcd"
@@ -73,53 +71,6 @@ func TestRegistry_Row24_KeyDeletedAndLeaseRevokedByHand(t *testing.T) {
 	require.Equal(t, 1, r.Stats().LeasesLost)
 }
 
-// Row 27: one member after the other hangs, for longer than the TTL.
-func TestRegistry_Row27_HungMemberCostsNoKey(t *testing.T) {
-	t.Parallel()
-	const servers, ttl = 6, 20 * time.Second
-	cluster := localetcd.StartCluster(t)
-	for i := range servers { // each with its own connections, so that some hang at any member
-		mustRegister(t, registryClient(t, cluster.Endpoints()...), ttl,
-			etcdregistry.Instance{Addr: fmt.Sprintf("10.0.0.7:%d", 1000+i)})
-	}
-	history := watchKey(t, cluster.Client(), etcdregistry.Key(registryService, ""), clientv3.WithPrefix())
-	members := cluster.Members()
-	if !*long {
-		members = members[:1]
-	}
-	for _, member := range members {
-		require.NoError(t, member.Suspend())
-		<-time.After(ttl + ttl/4) // hung for longer than a lease lasts
-		require.NoError(t, member.Resume())
-	}
-	require.Eventually(t, func() bool { return keyCount(cluster.Client()) == servers }, 10*time.Second, 50*time.Millisecond)
-	_, deletes := history.count()
-	require.Zero(t, deletes, "a key was lost")
-}
-
-// The same with the leader, and with clients that do not look after their
-// connections: the lease is renewed by way of another member.
-func TestRegistry_Row27_HungLeaderWithoutClientKeepAlive(t *testing.T) {
-	t.Parallel()
-	const servers, ttl = 6, 20 * time.Second
-	cluster := localetcd.StartCluster(t)
-	for i := range servers {
-		client, err := clientv3.New(clientv3.Config{Endpoints: cluster.Endpoints(), Logger: zap.NewNop()})
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = client.Close() })
-		mustRegister(t, client, ttl, etcdregistry.Instance{Addr: fmt.Sprintf("10.0.0.7:%d", 1000+i)})
-	}
-	history := watchKey(t, cluster.Client(), etcdregistry.Key(registryService, ""), clientv3.WithPrefix())
-	leader, err := cluster.Leader(registryContext(t, 20*time.Second))
-	require.NoError(t, err)
-	require.NoError(t, leader.Suspend())
-	<-time.After(ttl + ttl/4) // hung for longer than a lease lasts
-	require.NoError(t, leader.Resume())
-	require.Eventually(t, func() bool { return keyCount(cluster.Client()) == servers }, 10*time.Second, 50*time.Millisecond)
-	_, deletes := history.count()
-	require.Zero(t, deletes, "a key was lost")
-}
-
 // Row 28: without a leader nothing is renewed. Afterwards each lease that is left is
 // one that a key is under.
 func TestRegistry_Row28_NoLeaderLeavesNoGhostLease(t *testing.T) {
@@ -141,34 +92,4 @@ func TestRegistry_Row28_NoLeaderLeavesNoGhostLease(t *testing.T) {
 	}, 2*ttl+registrySlack, 50*time.Millisecond)
 	require.Never(t, func() bool { return leaseCount(cluster.Client()) > servers }, ttl, 100*time.Millisecond)
 	require.Equal(t, servers, keyCount(cluster.Client()))
-}
-
-// Row 29: the process hangs for longer than its TTL, then goes on.
-func TestRegistry_Row29_StoppedForLongerThanTheTTL(t *testing.T) {
-	t.Parallel()
-	const limit = 5 * time.Second
-	server := localetcd.Start(t)
-	process := startRegistryChild(t, server.Addr())
-	before := requireEntry(t, server.Client(), registryKey)
-	require.NoError(t, process.Suspend())
-	require.Eventually(t, func() bool { return keyCount(server.Client()) == 0 }, 3*registryChildTTL, 50*time.Millisecond)
-	require.NoError(t, process.Resume())
-	require.Eventually(t, func() bool { return keyCount(server.Client()) == 1 }, limit, 20*time.Millisecond)
-	after := requireEntry(t, server.Client(), registryKey)
-	require.NotEqual(t, before.lease, after.lease)
-	require.Equal(t, before.inst, after.inst)
-	require.Eventually(t, func() bool { return leaseCount(server.Client()) == 1 }, 2*registryChildTTL, 20*time.Millisecond)
-}
-
-// Row 29, and another process has taken the key meanwhile: it keeps it.
-func TestRegistry_Row29_SuccessorKeepsTheKeyOfAStoppedProcess(t *testing.T) {
-	t.Parallel()
-	server := localetcd.Start(t)
-	process := startRegistryChild(t, server.Addr())
-	require.NoError(t, process.Suspend())
-	mustRegister(t, registryClient(t, server.Addr()), 5*time.Second, etcdregistry.Instance{Addr: registryAddr})
-	taken := requireEntry(t, server.Client(), registryKey)
-	require.Eventually(t, func() bool { return leaseCount(server.Client()) == 1 }, 3*registryChildTTL, 50*time.Millisecond)
-	require.NoError(t, process.Resume())
-	requireSteady(t, server.Client(), registryKey, taken.lease, 5*time.Second)
 }

@@ -17,29 +17,31 @@ import (
 // scaleSize is how many endpoints a large service has.
 const scaleSize = 20_000
 
-// BenchmarkScale_FirstList is the time from Build to the list of all endpoints.
+// BenchmarkScale_FirstList is the time from Build to the list of all endpoints. The
+// resolvers take turns, so that both see the same machine.
 func BenchmarkScale_FirstList(b *testing.B) {
 	etcd := startScale(b, scaleSize)
-	for _, r := range scaleResolvers {
-		b.Run("resolver="+r.name, func(b *testing.B) {
-			var took, worked time.Duration
-			lists := 0
-			for b.Loop() {
-				builder, err := r.new(etcd.Client()) // a new one: ours remembers
-				require.NoError(b, err)
-				began, before := time.Now(), scaleCPU()
-				cc := buildScale(b, builder)
-				cc.requireList(b, scaleSize)
-				took += time.Since(began)
-				worked += scaleCPU() - before
-				lists++
-				cc.Close()
-			}
-			b.ReportMetric(scaleMillis(took)/float64(lists), "ms/list")
-			b.ReportMetric(scaleMillis(worked)/float64(lists), "cpu-ms/list")
-			b.ReportMetric(0, "ns/op") // closing too
-		})
+	var took, worked, allocated [len(scaleResolvers)][]float64
+	for b.Loop() {
+		for i, r := range scaleResolvers {
+			builder, err := r.new(etcd.Client()) // a new one: ours remembers
+			require.NoError(b, err)
+			runtime.GC() // what the one before left
+			heap, cpu, began := scaleAllocated(), scaleCPU(), time.Now()
+			cc := buildScale(b, builder)
+			cc.requireList(b, scaleSize)
+			took[i] = append(took[i], scaleMillis(time.Since(began)))
+			worked[i] = append(worked[i], scaleMillis(scaleCPU()-cpu))
+			allocated[i] = append(allocated[i], (scaleAllocated()-heap)/1e6)
+			cc.Close()
+		}
 	}
+	for i, r := range scaleResolvers {
+		b.ReportMetric(quantile(took[i], 0.5), r.name+"-ms/list")
+		b.ReportMetric(quantile(worked[i], 0.5), r.name+"-cpu-ms/list")
+		b.ReportMetric(quantile(allocated[i], 0.5), r.name+"-MB/list")
+	}
+	b.ReportMetric(0, "ns/op") // closing too
 }
 
 // BenchmarkScale_Memory is what channels hold on to, with the last list of each.

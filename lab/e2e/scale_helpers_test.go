@@ -30,7 +30,7 @@ var scaleFull = flag.Bool("scale.full", false, "the benchmarks of scale in full 
 const scaleLimit = 2 * time.Minute
 
 // scaleResolvers are compared.
-var scaleResolvers = []struct {
+var scaleResolvers = [...]struct {
 	name string
 	new  func(*clientv3.Client) (resolver.Builder, error)
 }{

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -66,8 +67,8 @@ func (e *scaleEtcd) putToPicker(tb testing.TB, c *scaleChannel, heavy bool) (sta
 	}
 }
 
-// quantile sorts times.
-func quantile(times []time.Duration, q float64) time.Duration {
-	slices.Sort(times)
-	return times[int(q*float64(len(times)-1))]
+// quantile sorts values.
+func quantile[T cmp.Ordered](values []T, q float64) T {
+	slices.Sort(values)
+	return values[int(q*float64(len(values)-1))]
 }

@@ -69,6 +69,21 @@ func (s *scene) lease(ttl time.Duration, servers ...*policyServer) (revoke func(
 	}
 }
 
+// births tells since which revision each key of the service has stood. A key that was
+// away has a new one.
+func (s *scene) births() map[string]int64 {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), etcdTimeout)
+	defer cancel()
+	got, err := s.etcd.Get(ctx, etcdregistry.Key(discoverService, ""), clientv3.WithPrefix())
+	require.NoError(s, err)
+	births := make(map[string]int64)
+	for _, kv := range got.Kvs {
+		births[string(kv.Key)] = kv.CreateRevision
+	}
+	return births
+}
+
 // putMany registers n instances without a lease.
 func (s *scene) putMany(n int, instance func(i int) (id string, inst etcdregistry.Instance)) {
 	s.Helper()
