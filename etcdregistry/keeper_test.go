@@ -287,6 +287,11 @@ func TestKeeper_SilentKeepAliveIsRenewedByOtherMeans(t *testing.T) {
 		before := s.count("renewOnce")
 		pass(10 * time.Minute)
 		require.Equal(t, before, s.count("renewOnce"), "the keep-alive was not resumed")
+
+		lease := s.key(testKey).lease
+		s.silence(lease)
+		pass(spreadPause)
+		require.NotEqual(t, lease, s.key(testKey).lease, "the end of the resumed keep-alive is not heard")
 	})
 }
 
