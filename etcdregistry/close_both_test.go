@@ -3,6 +3,7 @@ package etcdregistry
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,4 +78,32 @@ func TestCloseOfOne_DeafHealthServiceIsNoFailure(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+// The mark of the second would come after the key is gone.
+func TestCloseOfAll_BesideTheRemovalOfOneDoesNotWaitForAMark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		g := mustRegistrar(t, &s, WithDrainDelay(0))
+		r := mustJoin(t, g, testAddr)
+		synctest.Wait()
+		removing := make(chan struct{})
+		var asked atomic.Int32
+		s.setFault(func(_ context.Context, call string) error {
+			switch {
+			case call != "remove":
+			case asked.Add(1) == 1:
+				return errRefused
+			default:
+				close(removing)
+				<-time.After(leastPause / 5)
+			}
+			return nil
+		})
+		go func() { _ = r.Close(context.Background()) }()
+		<-removing
+		begin := time.Now()
+		require.NoError(t, g.Close(t.Context()))
+		require.Less(t, time.Since(begin), leastPause)
+	})
 }

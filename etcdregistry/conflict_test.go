@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"github.com/steelyard-go/steelyard/attrs"
 )
@@ -190,4 +191,22 @@ func TestConflict_EndsWithTheOther(t *testing.T) {
 		pass(repairEvery)
 		require.NotZero(t, s.key(testKey).lease)
 	})
+}
+
+func TestConflict_EventsDoNotOutrunTheBackoff(t *testing.T) {
+	for _, err := range []error{rpctypes.ErrPermissionDenied, errRefused} {
+		synctest.Test(t, func(t *testing.T) {
+			var s fakeStore
+			mustRegister(t, &s, Instance{})
+			put, older := mustGrant(t, &s), otherOwner(t, -time.Minute)
+			s.setFault(failing(err, "swap"))
+			before := s.count("swap")
+			for range 3000 {
+				put(older)
+				pass(10 * time.Millisecond)
+			}
+			s.setFault(nil)
+			require.Less(t, s.count("swap")-before, 40, "in half a minute")
+		})
+	}
 }

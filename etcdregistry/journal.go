@@ -9,7 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// logEvery bounds how often trouble that lasts is logged.
+// logEvery bounds how often trouble of a key is logged, if it lasts or comes and goes.
 const logEvery = 30 * time.Second
 
 // journal logs the changes of state. It gathers those of a moment: when a hundred keys
@@ -19,6 +19,14 @@ type journal struct {
 	lease  clientv3.LeaseID // that of the keys, now
 	lines  []line
 	since  time.Time // of the first line
+	batch  int       // counts the flushes
+}
+
+// logged is what the log knows of a key.
+type logged struct {
+	state   state
+	batch   int                          // in which that was said
+	trouble [reregistering + 1]time.Time // when it was in which state last, with a cause
 }
 
 type line struct {
@@ -30,14 +38,20 @@ type line struct {
 	others   int
 }
 
-// become notes a new state. A state that lasts is logged again at most every
-// logEvery, and only with a cause.
+// become notes a new state. With a cause it is logged at most every logEvery, and again
+// if it lasts; without one, unless the log knows it already.
 func (j *journal) become(k *key, next state, cause string) {
-	if next == k.tally.stateNow() && (cause == "" || time.Since(k.logged) < logEvery) {
+	k.tally.become(next)
+	if cause == "" && next == k.logged.state || cause != "" && time.Since(k.logged.trouble[next]) < logEvery {
 		return
 	}
-	k.logged = time.Now()
-	k.tally.become(next)
+	if k.logged.batch == j.batch { // the next line comes after the one before
+		j.flush()
+	}
+	k.logged.state, k.logged.batch = next, j.batch
+	if cause != "" {
+		k.logged.trouble[next] = time.Now()
+	}
 	for i := range j.lines {
 		if l := &j.lines[i]; l.state == next && l.cause == cause && l.lease == j.lease {
 			l.others++
@@ -76,4 +90,5 @@ func (j *journal) flush() {
 		j.logger.LogAttrs(context.Background(), level, "etcd registration", fields...)
 	}
 	j.lines = j.lines[:0]
+	j.batch++
 }

@@ -19,6 +19,8 @@ const (
 	leastLookLimit = time.Second
 	// lookWidth bounds the keys that are looked at at once.
 	lookWidth = 16
+	// auditWidth bounds those of them that nobody waits for.
+	auditWidth = lookWidth / 2
 	// reconnectEvery bounds the time that passes between the return of etcd and
 	// that of the connection. Left alone, the client pauses up to 120 s between
 	// attempts.
@@ -38,6 +40,9 @@ const (
 	repairEvery = time.Second
 	// yieldFor is how long a key is left to a newer owner without a look.
 	yieldFor = 30 * time.Second
+	// maxStale bounds the replaced leases that are remembered. Nobody renews them, so
+	// the older ones have ended, or soon will.
+	maxStale = 8
 	// closeLimit bounds Close. The draining must leave some of it for the removal.
 	closeLimit = 3 * time.Second
 	drainLimit = 2 * time.Second
@@ -58,7 +63,7 @@ type keeper struct {
 	options options
 	stream  string        // of the watches
 	broken  atomic.Int64  // counts the streams that were given up
-	changed chan struct{} // holds one token while the loop has not seen the last change
+	changed chan struct{} // holds one token while there are keys in woken
 	events  chan event
 	results chan func() // of the workers; to be called by the loop
 	// renewedAt is when etcd last said how long the lease lasts, nil without a lease.
@@ -72,6 +77,9 @@ type keeper struct {
 	closed bool          // no key is added any more
 	done   chan struct{} // closed when the loop has ended
 
+	wakeMu sync.Mutex
+	woken  []*key // to be planned
+
 	// What follows belongs to the loop.
 	lease      lease              // zero while there is none
 	stale      []clientv3.LeaseID // replaced leases that may still be alive; keys may be under them
@@ -80,9 +88,9 @@ type keeper struct {
 	releasing  errand             // to revoke stale leases
 	workers    int
 	looking    int       // of them, those that look at keys
-	ready      []*key    // to be looked at
-	next       time.Time // when the first of the others is
-	auditAt    time.Time // when those that are as they should be are
+	urgent     queue     // of keys to be looked at
+	audits     queue     // likewise, but nobody waits for it
+	auditAt    time.Time // when to look at keys that are as they should be
 	answeredAt time.Time // when etcd last did
 	notBefore  time.Time // nothing is begun until then, while it does not
 	outage     backoff   // likewise
@@ -98,8 +106,11 @@ func newKeeper(store store, o options) *keeper {
 	}
 }
 
-// wake has the loop see what changed.
-func (k *keeper) wake() {
+// wake has the loop plan a key: its wish has changed, or it is due.
+func (k *keeper) wake(key *key) {
+	k.wakeMu.Lock()
+	k.woken = append(k.woken, key)
+	k.wakeMu.Unlock()
 	select {
 	case k.changed <- struct{}{}:
 	default:
@@ -117,8 +128,9 @@ func (k *keeper) add(key *key) error {
 		return errors.New("this registrar holds that key already: Close the other registration first, or give another ID")
 	}
 	key.tally.become(registering)
+	key.timer = time.AfterFunc(time.Hour, func() { k.wake(key) })
 	k.keys[key.name] = key
-	k.wake()
+	k.wake(key)
 	return nil
 }
 
@@ -130,8 +142,9 @@ func (k *keeper) run(ctx context.Context) {
 	defer next.Stop()
 	defer k.silence.Stop()
 	k.silence.Stop()
+	reconnect := time.NewTicker(reconnectEvery)
+	defer reconnect.Stop()
 	defer k.watches.Wait()
-	k.watches.Go(func() { k.reconnectWhileDown(ctx) })
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -145,7 +158,9 @@ func (k *keeper) run(ctx context.Context) {
 		case e := <-k.events:
 			k.noteEvent(e)
 		case <-k.changed:
-			k.planAll()
+			k.planWoken()
+		case <-reconnect.C:
+			k.store.reconnect()
 		case <-next.C:
 		}
 		next.Reset(k.turn(ctx))
@@ -154,44 +169,4 @@ func (k *keeper) run(ctx context.Context) {
 		k.take(<-k.results)
 	}
 	k.journal.flush()
-}
-
-// do has a worker call etcd, for limit at most, and the loop call finish with what came
-// of it. It returns what gives the call up.
-func (k *keeper) do(ctx context.Context, limit time.Duration, work func(context.Context) error, finish func(error)) context.CancelFunc {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	k.workers++
-	go func() {
-		err := work(ctx)
-		cancel()
-		k.results <- func() { finish(err) }
-	}()
-	return cancel
-}
-
-func (k *keeper) take(finish func()) {
-	k.workers--
-	finish()
-}
-
-// longest is how long a call may take, at most.
-func (k *keeper) longest() time.Duration {
-	return min(lookLimit, max(leastLookLimit, k.options.ttl/4))
-}
-
-// answered notes that etcd did.
-func (k *keeper) answered() { k.answeredAt, k.notBefore, k.outage = time.Now(), time.Time{}, backoff{} }
-
-// failed notes that a call did, and returns when to try again. If etcd has answered
-// nothing since the call began, everything waits: in an outage a thousand keys cost no
-// more calls than a few.
-func (k *keeper) failed(err error, own *backoff, began time.Time) (retry time.Time) {
-	now := time.Now()
-	switch {
-	case isVerdict(err) || errors.Is(err, errContended):
-		k.answered()
-	case !began.Before(k.answeredAt) && !k.notBefore.After(now):
-		k.notBefore = now.Add(k.outage.pause())
-	}
-	return now.Add(own.pause())
 }

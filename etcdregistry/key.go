@@ -17,23 +17,23 @@ type key struct {
 	tally      tally
 
 	// What follows belongs to the keeper's loop.
-	due       time.Time          // when to look at it
-	ready     bool               // it is in the keeper's list of those to look at
-	busy      bool               // a worker looks at it
-	giveUp    context.CancelFunc // ends that look, if nobody waited for it
-	backoff   backoff            // of the looks that failed
-	seen      int                // the version of the wish at the last look
-	stands    bool               // it was put once
-	settled   bool               // it is as it should be, or another's
-	yielded   bool               // it is another's
-	written   int                // the version of the wish put last
-	revision  int64              // of the last put
-	unsure    clientv3.LeaseID   // a put under it was not answered, and may come late
-	repair    string             // why the last look put it again, "" if it did not
-	repaired  time.Time          // when it was put again last
-	announced time.Time          // when that was logged last
-	logged    time.Time          // when its state was logged last
-	unwatch   context.CancelFunc // ends its watch
+	due      time.Time          // when to look at it
+	timer    *time.Timer        // fires then
+	busy     bool               // a worker looks at it
+	giveUp   context.CancelFunc // ends that look
+	hurried  bool               // that look has little time
+	backoff  backoff            // of the looks that failed
+	seen     int                // the version of the wish at the last look
+	stands   bool               // it was put once
+	settled  bool               // it is as it should be, or another's
+	yielded  bool               // it is another's
+	written  int                // the version of the wish put last
+	revision int64              // of the last put
+	unsure   clientv3.LeaseID   // a put under it was not answered, and may come late
+	repair   string             // why the last look put it again, "" if it did not
+	repaired time.Time          // when it was put again last
+	logged   logged
+	unwatch  context.CancelFunc // ends its watch
 }
 
 // changed tells whether the wish did since the last look.
@@ -41,6 +41,9 @@ func (k *key) changed() bool {
 	_, version := k.wish.get()
 	return version != k.seen
 }
+
+// isDue tells whether to look at the key.
+func (k *key) isDue() bool { return k.changed() || !k.due.After(time.Now()) }
 
 // look takes note of the wish.
 func (k *key) look(leases tenure) *look {
@@ -54,9 +57,9 @@ func (k *key) look(leases tenure) *look {
 
 // hurry leaves the look no more time than one has that somebody waits for.
 func (k *key) hurry() {
-	if k.giveUp != nil {
+	if !k.hurried {
+		k.hurried = true
 		time.AfterFunc(k.backoff.patience(), k.giveUp)
-		k.giveUp = nil
 	}
 }
 

@@ -21,29 +21,6 @@ type lease struct {
 	rescued  bool // renewed once, and not by the keep-alive since
 }
 
-// errand is a call to etcd about leases, made again and again.
-type errand struct {
-	busy    bool
-	due     time.Time // not before
-	backoff backoff
-}
-
-// send has a worker do the errand.
-func (k *keeper) send(ctx context.Context, e *errand, work func(context.Context) error, finish func(error)) {
-	began := time.Now()
-	e.busy = true
-	k.do(ctx, min(k.longest(), e.backoff.patience()), work, func(err error) {
-		e.busy = false
-		if err == nil || errors.Is(err, rpctypes.ErrLeaseNotFound) {
-			e.backoff = backoff{}
-			k.answered()
-		} else {
-			e.due = k.failed(err, &e.backoff, began)
-		}
-		finish(err)
-	})
-}
-
 // leased tells whether there is a lease that etcd has confirmed lately.
 func (k *keeper) leased() bool { return k.lease.id != 0 && k.silentFor() == 0 }
 
@@ -105,7 +82,7 @@ func (k *keeper) takeLease(ctx context.Context) {
 		if err != nil {
 			err = fmt.Errorf("grant a lease: %w", err)
 		} else if err = k.keepAlive(id, ttl); err != nil {
-			k.stale = append([]clientv3.LeaseID{id}, k.stale...)
+			k.remember(id)
 			k.tending.due = time.Now().Add(k.tending.backoff.pause())
 			err = fmt.Errorf("keep the lease alive: %w", err)
 		}
@@ -131,9 +108,9 @@ func (k *keeper) keepAlive(id clientv3.LeaseID, ttl time.Duration) error {
 	return nil
 }
 
-// withoutLease tells those that wait for a lease why there is none.
+// withoutLease says why there is no lease, or why it may have ended.
 func (k *keeper) withoutLease(why error) {
-	for _, key := range k.ready {
+	for _, key := range k.allKeys() {
 		wanted, version := key.wish.get()
 		if wanted.gone {
 			continue
@@ -166,27 +143,36 @@ func (k *keeper) silentFor() time.Duration {
 
 // fallSilent notes that the keep-alive is silent.
 func (k *keeper) fallSilent() {
+	if k.lease.rescued {
+		return // as it was before: it is renewed by other means
+	}
 	cause := "no keep-alive answer for " + k.silentFor().Round(time.Millisecond).String()
 	for _, key := range k.allKeys() {
 		if key.tally.stateNow() == registered {
 			k.journal.become(key, suspect, cause)
 		}
+		key.due = time.Now()
+		k.plan(key)
 	}
-	k.lookAtAll()
 }
 
 // dropLease stops renewing the lease. It is not revoked yet: while it lasts, so do
 // the keys under it.
 func (k *keeper) dropLease(cause string) {
 	k.letGo()
+	if k.tending.busy {
+		k.tending.giveUp()
+	}
 	k.tending.due = time.Now().Add(rand.N(spreadPause))
 	for _, key := range k.allKeys() {
 		key.settled, key.due = false, time.Now()
 		key.wish.failed(errors.New("lost the lease: " + cause))
-		key.tally.note(func(s *Stats) { s.LeasesLost++ })
-		k.journal.become(key, reregistering, "lost the lease: "+cause)
+		if key.stands {
+			key.tally.note(func(s *Stats) { s.LeasesLost++ })
+			k.journal.become(key, reregistering, "lost the lease: "+cause)
+		}
+		k.plan(key)
 	}
-	k.planAll()
 }
 
 // letGo makes the lease a stale one.
@@ -194,40 +180,51 @@ func (k *keeper) letGo() {
 	k.lease.cancel()
 	k.silence.Stop()
 	k.renewedAt.Store(nil)
-	k.stale = append([]clientv3.LeaseID{k.lease.id}, k.stale...)
+	k.remember(k.lease.id)
 	k.lease, k.journal.lease = lease{}, 0
+}
+
+// remember notes a stale lease. The list is not changed in place, workers read it.
+func (k *keeper) remember(id clientv3.LeaseID) {
+	k.stale = append([]clientv3.LeaseID{id}, k.stale[:min(len(k.stale), maxStale-1)]...)
 }
 
 // release ends the leases that no key can be under any more: first all keys move to the
 // new lease, then the old one is revoked, so that no key is ever away.
 func (k *keeper) release(ctx context.Context) {
-	if k.lease.id != 0 && k.empty() {
+	if k.lease.id != 0 && !k.anyKey(func(*key) bool { return true }) {
 		k.letGo()
 	}
-	if len(k.stale) == 0 || slices.ContainsFunc(k.allKeys(), func(key *key) bool { return !key.settled }) {
+	if len(k.stale) == 0 || k.anyKey(func(key *key) bool { return !key.settled }) {
 		return
 	}
-	stale, left := k.stale, []clientv3.LeaseID(nil)
+	stale, ended := k.stale, []clientv3.LeaseID(nil)
 	revoke := func(ctx context.Context) (err error) {
-		left, err = k.revoke(ctx, stale)
+		ended, err = k.revoke(ctx, stale)
 		return err
 	}
 	k.send(ctx, &k.releasing, revoke, func(err error) {
-		fresh := len(k.stale) - len(stale) // they come first
-		k.stale = slices.Concat(k.stale[:fresh], left)
+		k.dismiss(ended)
 		if err != nil {
 			k.options.logger.Debug("etcd registration: old lease not revoked", "error", err)
 		}
 	})
 }
 
-// revoke revokes what it can. The rest is left; nobody renews it, so it ends by itself.
-func (k *keeper) revoke(ctx context.Context, ids []clientv3.LeaseID) (left []clientv3.LeaseID, err error) {
+// revoke revokes what it can. The others end by themselves, nobody renews them.
+func (k *keeper) revoke(ctx context.Context, ids []clientv3.LeaseID) (ended []clientv3.LeaseID, err error) {
 	var errs []error
 	for _, id := range ids {
 		if err := k.store.revoke(ctx, id); err != nil {
-			left, errs = append(left, id), append(errs, err)
+			errs = append(errs, err)
+		} else {
+			ended = append(ended, id)
 		}
 	}
-	return left, errors.Join(errs...)
+	return ended, errors.Join(errs...)
+}
+
+// dismiss forgets stale leases that have ended.
+func (k *keeper) dismiss(ended []clientv3.LeaseID) {
+	k.stale = slices.DeleteFunc(slices.Clone(k.stale), func(id clientv3.LeaseID) bool { return slices.Contains(ended, id) })
 }

@@ -187,3 +187,45 @@ func (s grantsLate) grant(ctx context.Context, ttl time.Duration) (clientv3.Leas
 	<-ctx.Done()
 	return id, ttl, err
 }
+
+func TestLease_OfAKeyThatNeverStoodIsNoLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		s.setFault(failing(errRefused, "swap"))
+		g := mustRegistrar(t, &s)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		done := make(chan struct{})
+		go func() {
+			_, _ = g.Register(ctx, testService, Instance{Addr: testAddr})
+			close(done)
+		}()
+		pass(time.Second / 2)
+		s.silence(0x1001)
+		synctest.Wait()
+		require.Equal(t, "registering", g.Stats().State)
+		require.Zero(t, g.Stats().LeasesLost)
+		<-done
+	})
+}
+
+// A key that may not be put keeps the stale leases from being revoked.
+func TestLease_StaleOnesDoNotPileUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bent{fakeStore: &fakeStore{}}
+		g := mustRegistrar(t, b)
+		other := mustJoin(t, g, otherAddr)
+		mustJoin(t, g, testAddr)
+		synctest.Wait()
+		b.bendSwap(testKey, func(context.Context, func(context.Context) error) error { return rpctypes.ErrPermissionDenied })
+		for range 100 {
+			b.silence(b.key(other.key.name).lease)
+			pass(3 * testTTL)
+		}
+		b.bendSwap(testKey, nil)
+		before := b.count("revoke")
+		pass(testTTL)
+		require.LessOrEqual(t, b.count("revoke")-before, maxStale)
+		require.Equal(t, 1, b.leaseCount())
+	})
+}

@@ -71,13 +71,13 @@ func (g *Registrar) register(ctx context.Context, service string, inst Instance,
 		return nil, fmt.Errorf("etcdregistry: %w", err)
 	}
 	wanted := desire{inst: inst, owner: newOwner(time.Now()), sick: o.health != nil}
-	wish, standing, err := newWish(wanted, g.keeper.wake)
+	one := &key{name: Key(service, inst.ID), drainDelay: o.drainDelay}
+	wish, standing, err := newWish(wanted, func() { g.keeper.wake(one) })
 	if err != nil {
 		return nil, fmt.Errorf("etcdregistry: %w", err)
 	}
-	r := &Registration{registrar: g, only: only, closing: newClosing(), inst: inst, key: &key{
-		name: Key(service, inst.ID), wish: wish, drainDelay: o.drainDelay,
-	}}
+	one.wish = wish
+	r := &Registration{registrar: g, only: only, closing: newClosing(), inst: inst, key: one}
 	if o.health != nil {
 		r.key.pulse = startPulse(o.health, o.healthService, o.logger, r.healthy)
 		r.key.pulse.awaitFirst(ctx)

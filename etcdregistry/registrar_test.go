@@ -122,7 +122,7 @@ func TestRegistrar_LostLeasesAreReplacedOverASecond(t *testing.T) {
 }
 
 // In an outage many keys cost no more calls than a few.
-func TestRegistrar_AttemptStopsAtItsFirstFailure(t *testing.T) {
+func TestRegistrar_OutageOfManyKeysCostsFewCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 1000
 		var s fakeStore
@@ -140,7 +140,7 @@ func TestRegistrar_AttemptStopsAtItsFirstFailure(t *testing.T) {
 	})
 }
 
-func TestRegistrar_NewcomersDoNotHurryTheNextAttempt(t *testing.T) {
+func TestRegistrar_NewcomersDoNotHurryTheNextGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s fakeStore
 		s.setFault(down(errRefused))

@@ -71,6 +71,7 @@ func (k *keeper) close(ctx context.Context, stop context.CancelFunc) error {
 		cause = err.Error()
 	}
 	for _, key := range k.allKeys() {
+		key.timer.Stop()
 		key.wish.close()
 		key.pulse.wait(limit)
 		k.journal.become(key, closed, cause)
@@ -83,11 +84,11 @@ func (k *keeper) close(ctx context.Context, stop context.CancelFunc) error {
 func (k *keeper) revokeAll(limit context.Context) error {
 	try, cancel := context.WithTimeout(limit, leastLookLimit)
 	defer cancel()
-	left, err := k.revoke(try, k.stale)
+	ended, err := k.revoke(try, k.stale)
+	k.dismiss(ended)
 	if try.Err() != nil {
-		left, err = k.revoke(limit, left)
+		_, err = k.revoke(limit, k.stale)
 	}
-	k.stale = left
 	return err
 }
 

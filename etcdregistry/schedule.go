@@ -11,36 +11,30 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// plan makes a key ready if it is due, or sees that it is looked at when it is.
+// plan sees that a key is looked at when it is due, and at once if its wish has changed.
 func (k *keeper) plan(key *key) {
-	changed := key.changed()
 	switch {
+	case !key.isDue():
+		key.timer.Reset(time.Until(key.due))
 	case key.busy:
-		if changed {
-			key.hurry()
-		}
-	case key.ready:
-	case changed || !key.due.After(time.Now()):
-		key.ready = true
-		k.ready = append(k.ready, key)
+		key.hurry()
+	case key.settled && key.written == key.seen && !key.changed():
+		k.audits.add(key)
 	default:
-		k.next = earlier(k.next, key.due)
+		k.urgent.add(key)
 	}
 }
 
-func (k *keeper) planAll() {
-	k.next = time.Now().Add(time.Hour)
-	for _, key := range k.allKeys() {
-		k.plan(key)
+func (k *keeper) planWoken() {
+	k.wakeMu.Lock()
+	woken := k.woken
+	k.woken = nil
+	k.wakeMu.Unlock()
+	for _, key := range woken {
+		if k.holds(key) {
+			k.plan(key)
+		}
 	}
-}
-
-// lookAtAll makes all keys due.
-func (k *keeper) lookAtAll() {
-	for _, key := range k.allKeys() {
-		key.due = time.Now()
-	}
-	k.planAll()
 }
 
 func (k *keeper) allKeys() []*key {
@@ -49,28 +43,42 @@ func (k *keeper) allKeys() []*key {
 	return slices.Collect(maps.Values(k.keys))
 }
 
-func (k *keeper) empty() bool {
+// holds tells whether the key is in our care, and not one to come or that is gone.
+func (k *keeper) holds(key *key) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return len(k.keys) == 0
+	return k.keys[key.name] == key
+}
+
+// anyKey tells whether there is such a key. It makes no copy: it is asked at each turn.
+func (k *keeper) anyKey(such func(*key) bool) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, key := range k.keys {
+		if such(key) {
+			return true
+		}
+	}
+	return false
 }
 
 // turn begins what can be begun, and returns when there may be more.
 func (k *keeper) turn(ctx context.Context) time.Duration {
 	now := time.Now()
-	if !k.next.After(now) {
-		k.planAll()
-	}
-	next := k.next
+	next := now.Add(time.Hour)
 	due := func(at time.Time) bool {
 		if at.After(now) {
-			next = earlier(next, at)
+			if at.Before(next) {
+				next = at
+			}
 			return false
 		}
 		return true
 	}
 	if due(k.notBefore) {
-		if homeless := k.startLooks(ctx); homeless && !k.tending.busy && due(k.tending.due) {
+		k.startLooks(ctx, &k.urgent, lookWidth)
+		k.startLooks(ctx, &k.audits, auditWidth)
+		if !k.tending.busy && k.homeless() && due(k.tending.due) {
 			k.tend(ctx)
 		}
 		if !k.releasing.busy && due(k.releasing.due) {
@@ -83,33 +91,28 @@ func (k *keeper) turn(ctx context.Context) time.Duration {
 	return next.Sub(now)
 }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
+// homeless tells whether keys wait for a lease that etcd has confirmed lately.
+func (k *keeper) homeless() bool {
+	return !k.leased() && k.anyKey(func(key *key) bool { return !key.wish.desireNow().gone })
 }
 
-// startLooks begins as many looks as there may be. It tells whether there are keys that
-// wait for the lease.
-func (k *keeper) startLooks(ctx context.Context) (homeless bool) {
+// startLooks begins with the looks of a queue, until there are so many. Without a lease
+// a key can only be removed.
+func (k *keeper) startLooks(ctx context.Context, from *queue, width int) {
 	leased := k.leased()
-	var waiting []*key
-	for len(k.ready) > 0 && k.looking < lookWidth {
-		key := k.ready[0]
-		k.ready = k.ready[1:]
-		if leased || key.wish.desireNow().gone {
+	for k.looking < width {
+		key := from.take(func(key *key) bool { return leased || key.wish.desireNow().gone })
+		if key == nil {
+			return
+		}
+		if !key.busy && k.holds(key) { // it may have been in the other queue too
 			k.startLook(ctx, key)
-		} else {
-			waiting = append(waiting, key)
 		}
 	}
-	k.ready = append(waiting, k.ready...)
-	return len(waiting) > 0
 }
 
-// startLook has a worker look at a key. It is given up early while somebody waits for
-// what comes of it: what hangs at one member does not at another.
+// startLook has a worker look at a key. It has little time while somebody waits for what
+// comes of it: what hangs at one member does not at another.
 func (k *keeper) startLook(ctx context.Context, key *key) {
 	l := key.look(tenure{current: k.lease.id, stale: k.stale})
 	limit, began := k.longest(), time.Now()
@@ -117,27 +120,24 @@ func (k *keeper) startLook(ctx context.Context, key *key) {
 		limit = min(limit, key.backoff.patience())
 	}
 	k.looking++
-	key.ready, key.busy = false, true
+	key.busy, key.hurried = true, !l.fulfilled
 	key.due = began.Add(time.Hour) // the next look, unless something is heard of meanwhile
-	giveUp := k.do(ctx, limit, func(ctx context.Context) error { return l.run(ctx, k.store) }, func(err error) {
+	key.giveUp = k.do(ctx, limit, func(ctx context.Context) error { return l.run(ctx, k.store) }, func(err error) {
 		k.looking--
-		key.busy, key.giveUp = false, nil
+		key.busy = false
 		key.note(l)
 		if ctx.Err() == nil { // else it is not etcd's fault: the registrar closes
 			k.finishLook(ctx, key, l, err, began)
 		}
 	})
-	if l.fulfilled {
-		key.giveUp = giveUp
-	}
 }
 
 // finishLook draws the conclusions from a look at a key.
 func (k *keeper) finishLook(ctx context.Context, key *key, l *look, err error, began time.Time) {
-	if err == nil || errors.Is(err, rpctypes.ErrLeaseNotFound) || isForeign(err) {
+	lost := errors.Is(err, rpctypes.ErrLeaseNotFound)
+	if err == nil || lost || isForeign(err) {
 		k.answered()
 	}
-	current := l.leases.current == k.lease.id // it was not replaced meanwhile
 	over := l.wanted.gone && (err == nil || isVerdict(err) && !key.stands)
 	switch {
 	case over:
@@ -145,12 +145,12 @@ func (k *keeper) finishLook(ctx context.Context, key *key, l *look, err error, b
 		if key.unsure != 0 && key.unsure == k.lease.id {
 			k.dropLease("etcd may still do a put under it, of a key that is gone")
 		}
-	case err == nil && current:
-		k.stood(ctx, key)
-	case errors.Is(err, rpctypes.ErrLeaseNotFound) && current:
-		k.dropLease("etcd does not know it")
-	case err == nil, errors.Is(err, rpctypes.ErrLeaseNotFound):
+	case l.leases.current != k.lease.id: // it was replaced meanwhile: whatever came of it does not last
 		key.due = time.Now()
+	case err == nil:
+		k.stood(ctx, key)
+	case lost:
+		k.dropLease("etcd does not know it")
 	case isForeign(err):
 		k.troubled(key, err)
 		key.settled, key.yielded, key.due = true, true, time.Now().Add(yieldFor)
@@ -162,15 +162,16 @@ func (k *keeper) finishLook(ctx context.Context, key *key, l *look, err error, b
 	if err == nil || isVerdict(err) {
 		key.wish.settle(l.version, err)
 	}
-	if !over {
+	if over {
+		key.wish.close()
+	} else {
 		k.plan(key)
 	}
 }
 
 // stood notes that a key is as it should be.
 func (k *keeper) stood(ctx context.Context, key *key) {
-	if key.repair != "" && time.Since(key.announced) >= logEvery {
-		key.announced = time.Now()
+	if key.repair != "" {
 		during := reregistering
 		if key.tally.stateNow() == registering {
 			during = registering
@@ -209,6 +210,7 @@ func (k *keeper) troubled(key *key, err error) {
 
 // forget ends the care for a key that is gone.
 func (k *keeper) forget(key *key) {
+	key.timer.Stop()
 	if key.unwatch != nil {
 		key.unwatch()
 	}
@@ -219,8 +221,8 @@ func (k *keeper) forget(key *key) {
 	key.tally.addTo(&k.past, closed)
 }
 
-// untilAudit returns when to look after the keys again: at most TTL/2, and not in all
-// processes at once.
+// untilAudit returns how long to wait before the keys are looked at again: at most
+// TTL/2, and not in all processes the same.
 func (k *keeper) untilAudit() time.Duration {
 	most := max(k.options.ttl, k.lease.ttl) / 2
 	return most - rand.N(most/5)

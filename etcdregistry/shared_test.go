@@ -16,53 +16,6 @@ import (
 
 const otherAddr = "10.0.0.7:1"
 
-// hung is a bend that lets a call wait for the end of its context.
-func hung(ctx context.Context, _ func(context.Context) error) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-func TestShared_HungKeysDoNotHoldTheOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &bent{fakeStore: &fakeStore{}}
-		g := mustRegistrar(t, b, WithTTL(20*time.Second))
-		other := mustJoin(t, g, otherAddr)
-		for i := range lookWidth - 1 {
-			r := mustJoin(t, g, fmt.Sprintf("10.0.0.8:%d", 1+i))
-			b.bendRead(r.key.name, hung)
-			go func() { _ = r.Update(t.Context(), attrs.Attrs{Weight: 2}) }()
-		}
-		synctest.Wait()
-		for weight := range uint32(100) {
-			begin := time.Now()
-			require.NoError(t, other.Update(t.Context(), attrs.Attrs{Weight: 3 + weight}))
-			require.LessOrEqual(t, time.Since(begin), leastPause) // that of an outage, until something answers
-			<-time.After(100 * time.Millisecond)
-		}
-		begin := time.Now()
-		mustClose(t, other)
-		require.LessOrEqual(t, time.Since(begin), defaultDrainDelay+2*leastPause)
-	})
-}
-
-// Nobody waits for an audit, so it may take long, until somebody does wait.
-func TestShared_HungAuditDoesNotHoldAnUpdateOfTheKey(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &bent{fakeStore: &fakeStore{}}
-		r := mustJoin(t, mustRegistrar(t, b, WithTTL(20*time.Second)), testAddr)
-		began := make(chan struct{})
-		b.bendRead(testKey, func(ctx context.Context, do func(context.Context) error) error {
-			b.bendRead(testKey, nil) // once
-			close(began)
-			return hung(ctx, do)
-		})
-		<-began
-		begin := time.Now()
-		require.NoError(t, r.Update(t.Context(), attrs.Attrs{Weight: 2}))
-		require.LessOrEqual(t, time.Since(begin), leastLookLimit+leastPause)
-	})
-}
-
 // The watch tells of it while the look is still under way, which read the key before.
 func TestShared_KeyDeletedDuringALookIsPutBackAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -209,7 +162,7 @@ func TestShared_LatePutOfAGoneKeyDoesNotStay(t *testing.T) {
 			return ctx.Err()
 		})
 		time.AfterFunc(1100*time.Millisecond, func() {
-			for _, r := range others { // the attempt that gives the key up has these as well
+			for _, r := range others { // these are written meanwhile
 				r.key.wish.change(func(d *desire) { d.inst.Weight = 3 })
 			}
 		})

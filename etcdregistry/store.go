@@ -54,7 +54,7 @@ func (e etcd) grant(ctx context.Context, ttl time.Duration) (clientv3.LeaseID, t
 	if err != nil {
 		return 0, 0, err
 	}
-	return granted.ID, time.Duration(granted.TTL) * time.Second, nil
+	return granted.ID, max(ttl, time.Duration(granted.TTL)*time.Second), nil
 }
 
 func (e etcd) keepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan *clientv3.LeaseKeepAliveResponse, error) {

@@ -79,24 +79,12 @@ func (k *keeper) noteEvent(e event) {
 	if key == nil || key.yielded || e.lease == k.lease.id {
 		return
 	}
+	if key.backoff.failures > 0 && !key.busy {
+		return // it is looked at after a pause
+	}
 	key.due = time.Now()
 	if calm := key.repaired.Add(repairEvery); calm.After(key.due) {
 		key.due = calm
 	}
 	k.plan(key)
-}
-
-// reconnectWhileDown ends with ctx. It is not part of the loop because a call to
-// etcd that waits for a connection holds the loop.
-func (k *keeper) reconnectWhileDown(ctx context.Context) {
-	tick := time.NewTicker(reconnectEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			k.store.reconnect()
-		}
-	}
 }
