@@ -141,8 +141,9 @@ func Decode(key string, value []byte) (Instance, error) {
 }
 
 // DecodeLike is [Decode] for one of many instances that say nearly the same, such as
-// like: where value is in the form that [Encode] writes and has the labels of like, the
-// result shares that map, which spares much of the time and most of the memory.
+// like: where value has the labels of like the result shares that map, which spares much
+// of the time and most of the memory. It does so for values as [Encode] writes them that
+// are printable ASCII without escapes, with at most 16 fields of metadata.
 func DecodeLike(key string, value []byte, like attrs.Attrs) (Instance, error) {
 	inst, err := decode(value, like)
 	if err != nil {

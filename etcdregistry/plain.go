@@ -18,8 +18,7 @@ const maxPlain = 16
 // to make a map takes about as long as all the rest.
 func decodePlain(raw []byte, like map[string]string) (inst Instance, ok bool) {
 	p := plain{string(raw)}
-	var room [maxPlain]plainLabel
-	labels := room[:0]
+	labels := make([]plainLabel, 0, maxPlain)
 	ok = p.object(func(name string) bool {
 		if name == "Metadata" {
 			return p.object(func(name string) bool {
@@ -78,8 +77,7 @@ func labelsLike(labels []plainLabel, like map[string]string) map[string]string {
 
 // object calls field with the name of each field, to read its value.
 func (p *plain) object(field func(name string) bool) bool {
-	var room [maxPlain]string
-	names := room[:0]
+	names := make([]string, 0, maxPlain)
 	if !p.take("{") {
 		return false
 	}
@@ -92,7 +90,7 @@ func (p *plain) object(field func(name string) bool) bool {
 			return false
 		}
 		name := quoted[1 : len(quoted)-1]
-		if slices.Contains(names, name) || len(names) == len(room) || !p.take(":") || !field(name) {
+		if slices.Contains(names, name) || len(names) == maxPlain || !p.take(":") || !field(name) {
 			return false
 		}
 		names = append(names, name)

@@ -17,7 +17,7 @@ const (
 func (f *feed) listAgain(ctx context.Context) error {
 	list, err := f.lister.list(ctx, auditTimeout)
 	if err != nil {
-		f.log.DebugContext(ctx, "etcdresolver: audit failed", "what", f.what, "error", err)
+		f.log.DebugContext(ctx, "etcdresolver: audit failed", "error", err)
 		return nil
 	}
 	contradicted := false
@@ -41,7 +41,7 @@ func (f *feed) compare(revision int64) {
 	counts.Audits++
 	counts.AuditDifferences += int64(wrong)
 	if wrong > 0 {
-		f.log.Error("etcdresolver: audit: the watch missed changes, mended by a list", "what", f.what,
+		f.log.Error("etcdresolver: audit: the watch missed changes, mended by a list",
 			"revision", f.audited.revision, "keys", len(f.audited.kvs), "wrong", wrong)
 	}
 	f.audited = snapshot{}

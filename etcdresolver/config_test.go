@@ -146,6 +146,19 @@ func TestConfig_AKeyOfOnesOwn(t *testing.T) {
 	})
 }
 
+func TestConfig_ABadOneAmongTheInstancesIsRefusedAsBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, logs := newFakeEtcd(), &logLines{}
+		etcd.put("payments/a", addrA)
+		etcd.put("payments/config", "{")
+		b := etcd.builder(t, WithServiceConfig("payments/config"), WithLogger(logs.logger()))
+		dialAndWait(t, b)
+		require.Len(t, logs.with("error=\"service config: "), 1)
+		require.Len(t, logs.with("error=\"etcd key \\\"payments/config\\\": "), 1)
+		require.EqualValues(t, 2, only(t, b).Refused)
+	})
+}
+
 func TestConfig_IsNotFollowedUnasked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		etcd := newFakeEtcd()

@@ -63,8 +63,8 @@
 //     live; to those that do not the policies make no calls, for want of a connection.
 //   - etcd is restored to an older revision, or replaced by another cluster: its list
 //     is taken, through the guards.
-//   - A value cannot be read: it is logged, once, and costs its key only, which
-//     keeps its last good value.
+//   - A value cannot be read: it is logged, once (at level debug after a hundred such
+//     lines in a minute), and costs its key only, which keeps its last good value.
 //
 // Transitions are logged with their cause and revision. Of gRPC's own policies
 // pick_first passes these texts on to the caller; round_robin says "no children

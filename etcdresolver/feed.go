@@ -15,7 +15,8 @@ const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 5 * time.Second
 	// crowdSpread is how long the lists of all clients take that something befalls at
-	// once: the loss of the leader, or that etcd is back.
+	// once: the loss of the leader, or that etcd is back. Only those are spread that wait
+	// for their next session, not those that already hang when etcd is back.
 	crowdSpread = time.Second
 	// maxExtraBackoff is for what the channels can do without: a client that may
 	// not read it asks again and again.
@@ -44,9 +45,8 @@ func prefixRange(prefix string) keyRange {
 // feed keeps one part of a service equal to what stands in etcd in a range of
 // keys: it runs one session after the other until its context ends.
 type feed struct {
-	what    string // of the service, for the log
-	extra   bool   // the channels can do without
-	run     *run   // of the service
+	extra   bool // the channels can do without
+	run     *run // of the service
 	replica *replica
 	log     *slog.Logger
 	wake    chan struct{} // cuts a wait short; holds one token
@@ -59,6 +59,7 @@ type feed struct {
 	audited   snapshot // to be compared with what the watch told; none while its revision is 0
 	failures  int      // sessions that ended early, in a row
 	trouble   string   // why the last session ended; "" after health
+	warned    string   // why one did that the log was told of aloud last; likewise
 	recovered bool     // from that, and the log knows
 	warnings  rations  // of each kind of trouble
 
@@ -67,13 +68,12 @@ type feed struct {
 	synced   bool // the last list was a linearizable one, and its watch has not ended
 }
 
-func newFeed(r *run, what string, replica *replica, keys keyRange) *feed {
+func newFeed(r *run, replica *replica, keys keyRange) *feed {
 	return &feed{
-		what:    what,
 		extra:   len(r.feeds) > 0,
 		run:     r,
 		replica: replica,
-		log:     r.service.log,
+		log:     r.service.log.With("what", replica.name),
 		wake:    make(chan struct{}, 1),
 		renewed: make(chan struct{}, 1),
 		lister:  lister{keys: keys, page: defaultPage},
@@ -148,11 +148,11 @@ func (f *feed) pause(ctx context.Context, delay time.Duration) {
 func (f *feed) report(ctx context.Context, cause error, delay time.Duration) {
 	revision := f.run.degraded(f, cause)
 	level := slog.LevelDebug // once is enough
-	if f.trouble != cause.Error() && f.warnings.take(causeOf(cause)) == 1 {
-		level, f.recovered = slog.LevelWarn, false
-	}
 	f.trouble = cause.Error()
-	f.log.Log(ctx, level, "etcdresolver: degraded", "what", f.what, "cause", cause, "revision", revision,
+	if f.trouble != f.warned && f.warnings.take(causeOf(cause)) == 1 {
+		level, f.warned, f.recovered = slog.LevelWarn, f.trouble, false
+	}
+	f.log.Log(ctx, level, "etcdresolver: degraded", "cause", cause, "revision", revision,
 		"failures", f.failures, "retry_in", delay)
 }
 
@@ -163,13 +163,13 @@ func (f *feed) reportSynced(ctx context.Context, list snapshot) {
 		level = slog.LevelDebug // from the same trouble, again and again
 	}
 	f.recovered = true
-	f.log.Log(ctx, level, "etcdresolver: synced", "what", f.what, "revision", list.revision,
+	f.log.Log(ctx, level, "etcdresolver: synced", "revision", list.revision,
 		"keys", len(list.kvs), "after", f.trouble)
 }
 
 // forget ends the memory of trouble: the next is news to the log.
 func (f *feed) forget() {
-	f.failures, f.trouble = 0, ""
+	f.failures, f.trouble, f.warned = 0, "", ""
 	clear(f.warnings)
 }
 

@@ -3,6 +3,7 @@ package etcdresolver
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,6 +78,27 @@ func TestReconnect_WhoHasAListWaitsItsTurn(t *testing.T) {
 		require.Equal(t, feeds, total, "and none is later")
 		require.Less(t, resetInterval*3/2+crowdSpread+settle, 5*time.Second, "what is back is to be seen within 5 s")
 	})
+}
+
+func TestReconnect_WhoHasAnEmptyListDoesNotWaitUnlessAGuardHoldsAnother(t *testing.T) {
+	for _, hold := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			etcd, conn := newFakeEtcd(), newFakeConn(connectivity.Ready)
+			etcd.put("payments/a", addrA)
+			cc := dialAndWait(t, etcd.builderWith(newLink(conn), WithEmptyGuard(hold)))
+			etcd.delete("payments/a")
+			pass(time.Minute)
+			etcd.failGets(errors.New("down"))
+			etcd.last().finish()
+			pass(time.Minute) // waits are long now
+			etcd.unheard(change{"payments/b", addrB})
+			etcd.failGets(nil)
+			conn.reconnect()
+			require.Equal(t, hold == 0, strings.Contains(cc.addrs(), addrB), "then its calls fail")
+			pass(crowdSpread)
+			require.Contains(t, cc.addrs(), addrB)
+		})
+	}
 }
 
 func TestReconnect_AWaitThatIsShortStaysShort(t *testing.T) {

@@ -22,11 +22,10 @@ type knowledge struct {
 	mu        sync.Mutex
 	table     *table
 	guards    guards
-	config    *configText      // nil while there is none
-	refused   map[string]int64 // the revision of what was refused last, of keys where it stands
-	lines     rations          // of the log
-	held      int              // endpoints now
-	counts    Stats            // the counters among them
+	config    *configText // nil while there is none
+	lines     rations     // of the log
+	held      int         // endpoints now
+	counts    Stats       // the counters among them
 	instances *replica
 	overrides *replica
 	configs   *replica
@@ -34,46 +33,29 @@ type knowledge struct {
 
 func newKnowledge(service string, opts options, log *slog.Logger) *knowledge {
 	k := &knowledge{
-		log:     log,
-		guards:  guards{shrinkHold: opts.shrinkHold, emptyHold: opts.emptyHold},
-		refused: make(map[string]int64),
-		lines:   make(rations),
-		counts:  Stats{Sessions: make(map[string]int64)},
+		log:    log,
+		guards: guards{shrinkHold: opts.shrinkHold, emptyHold: opts.emptyHold},
+		lines:  make(rations),
+		counts: Stats{Sessions: make(map[string]int64)},
 	}
-	k.table = newTable(service+"/", opts.decode, k.refuse)
-	k.instances = newReplica(judged{k.table, k.refused})
-	k.overrides = newReplica(judged{&overrides{k, etcdregistry.OverridePrefix(service), make(map[string]int64)}, k.refused})
-	k.configs = newReplica(judged{(*configContent)(k), k.refused})
+	k.table = newTable(service+"/", opts.decode, func(r refusal) { k.refuse(k.instances, r) })
+	k.instances = newReplica("instances", k.table)
+	k.overrides = newReplica("overrides", &overrides{k, etcdregistry.OverridePrefix(service)})
+	k.configs = newReplica("config", (*configContent)(k))
 	return k
 }
 
-// refuse notes that a value cannot be used, once for each revision of a key.
-func (k *knowledge) refuse(r refusal) {
-	if r.revision <= k.refused[r.key] {
+// refuse notes that a value of one part cannot be used, once for each revision of a key
+// while that is the last: what a channel says of an older config may be said again.
+func (k *knowledge) refuse(of *replica, r refusal) {
+	if r.revision <= of.refused[r.key] {
 		return
 	}
-	k.refused[r.key] = r.revision
+	of.refused[r.key] = r.revision
 	k.counts.Refused++
-	k.log.Log(context.Background(), k.bounded(slog.LevelWarn, "value refused"), "etcdresolver: value refused", "key", shownKey(r.key), "revision", r.revision,
+	level := k.bounded(slog.LevelWarn, of.name+": value refused")
+	k.log.Log(context.Background(), level, "etcdresolver: value refused", "key", shownKey(r.key), "revision", r.revision,
 		"last_good_kept", r.kept, "error", r.why, "refused_so_far", k.counts.Refused)
-}
-
-// judged is content whose refusals are forgotten when the value goes.
-type judged struct {
-	content
-	refused map[string]int64
-}
-
-func (j judged) put(key string, kv *mvccpb.KeyValue) {
-	if j.refused[key] != kv.ModRevision {
-		delete(j.refused, key)
-	}
-	j.content.put(key, kv)
-}
-
-func (j judged) delete(key string) {
-	delete(j.refused, key)
-	j.content.delete(key)
 }
 
 // bounded is the level of a log line of a kind that whoever writes to etcd can cause:
@@ -91,8 +73,7 @@ func (k *knowledge) bounded(level slog.Level, kind string) slog.Level {
 // overrides is the content under the prefix of the overrides.
 type overrides struct {
 	*knowledge
-	prefix  string
-	created map[string]int64 // the revision at which the key of an id came to be
+	prefix string
 }
 
 func (o *overrides) expect(int) {}
@@ -102,14 +83,10 @@ func (o *overrides) put(key string, kv *mvccpb.KeyValue) {
 	if !ok {
 		return
 	}
-	if o.created[id] != kv.CreateRevision { // deleted and made anew unseen: nothing of the old key counts
-		o.lift(id)
-		o.created[id] = kv.CreateRevision
-	}
 	override, err := etcdregistry.DecodeOverride(key, kv.Value)
 	before, kept := o.table.overrides[id]
 	if err != nil {
-		o.refuse(refusal{key: key, revision: kv.ModRevision, kept: kept, why: err})
+		o.refuse(o.overrides, refusal{key: key, revision: kv.ModRevision, kept: kept, why: err})
 	} else if override != before {
 		o.table.override(id, override)
 		o.log.Log(context.Background(), o.level(id), "etcdresolver: override", "id", shownKey(id), "weight", override.Weight, "draining", override.Draining,
@@ -118,13 +95,7 @@ func (o *overrides) put(key string, kv *mvccpb.KeyValue) {
 }
 
 func (o *overrides) delete(key string) {
-	if id, ok := o.id(key); ok {
-		delete(o.created, id)
-		o.lift(id)
-	}
-}
-
-func (o *overrides) lift(id string) {
+	id, _ := o.id(key)
 	if _, ok := o.table.overrides[id]; ok {
 		o.table.override(id, etcdregistry.Override{})
 		o.log.Log(context.Background(), o.level(id), "etcdresolver: override lifted", "id", shownKey(id))
@@ -149,7 +120,7 @@ func (o *overrides) id(key string) (id string, ok bool) {
 func (k *knowledge) refuseConfig(c *configText, why error, kept bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.refuse(refusal{key: c.key, revision: c.revision, kept: kept, why: fmt.Errorf("service config: %w", why)})
+	k.refuse(k.configs, refusal{key: c.key, revision: c.revision, kept: kept, why: fmt.Errorf("service config: %w", why)})
 }
 
 // configText is a service config as it stands in etcd.
@@ -177,11 +148,8 @@ func (c *configContent) expect(int) {}
 
 func (c *configContent) put(key string, kv *mvccpb.KeyValue) {
 	config := &configText{key: key, created: kv.CreateRevision, revision: kv.ModRevision, json: string(kv.Value)}
-	if !config.follows(c.config) {
-		c.config = nil
-	}
 	if size := len(kv.Value); size > etcdregistry.MaxValueSize {
-		(*knowledge)(c).refuse(refusal{
+		(*knowledge)(c).refuse(c.configs, refusal{
 			key: key, revision: kv.ModRevision, kept: c.config != nil,
 			why: fmt.Errorf("service config: got %d bytes, want at most %d", size, etcdregistry.MaxValueSize),
 		})

@@ -12,13 +12,10 @@ import (
 )
 
 func TestKnowledge_RemembersRefusalsOnlyWhileTheyStand(t *testing.T) {
-	for name, c := range map[string]struct {
-		end   func(etcd *fakeEtcd, key, good string)
-		stand int // overrides after that
-	}{
-		"deleted":       {func(etcd *fakeEtcd, key, _ string) { etcd.delete(key) }, 0},
-		"good at last":  {func(etcd *fakeEtcd, key, good string) { etcd.put(key, good) }, 100},
-		"seen by lists": {func(etcd *fakeEtcd, key, _ string) { etcd.unheard(change{key: key}) }, 0},
+	for name, end := range map[string]func(etcd *fakeEtcd, key, good string){
+		"deleted":       func(etcd *fakeEtcd, key, _ string) { etcd.delete(key) },
+		"good at last":  func(etcd *fakeEtcd, key, good string) { etcd.put(key, good) },
+		"seen by lists": func(etcd *fakeEtcd, key, _ string) { etcd.unheard(change{key: key}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -37,18 +34,15 @@ func TestKnowledge_RemembersRefusalsOnlyWhileTheyStand(t *testing.T) {
 				pass(settle)
 				require.EqualValues(t, len(good), only(t, b).Refused)
 				for key, value := range good {
-					c.end(etcd, key, value)
+					end(etcd, key, value)
 				}
 				pass(untilAudit)
 				cc.resolver.Close()
 				synctest.Wait()
 				k := b.services[serviceKey{name: "payments"}].known
-				require.Empty(t, k.refused)
-				content, ok := k.overrides.content.(judged)
-				require.True(t, ok)
-				o, ok := content.content.(*overrides)
-				require.True(t, ok)
-				require.Len(t, o.created, c.stand)
+				for _, r := range []*replica{k.instances, k.overrides, k.configs} {
+					require.Empty(t, r.refused)
+				}
 			})
 		})
 	}

@@ -1,6 +1,7 @@
 package etcdresolver
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +47,38 @@ func TestLog_TroublesThatTakeTurnsAreOneWarningAMinuteEach(t *testing.T) {
 		pass(10 * lineInterval)
 		require.InDelta(t, 2*10, len(logs.with("level=WARN msg=\"etcdresolver: degraded")), 2)
 	})
+}
+
+func TestLog_ATroubleThatFollowsAnotherOfItsKindIsSaidInTime(t *testing.T) {
+	refused, expired := fmt.Errorf("%w: connection refused", errUnreachable), fmt.Errorf("%w: certificate has expired", errUnreachable)
+	busy, corrupt := errors.New("etcdserver: too many requests"), errors.New("etcdserver: corrupt cluster") // of no kind
+	for name, c := range map[string]struct {
+		first error
+		then  []error // in turn
+	}{
+		"it lasts":                     {refused, []error{expired}},
+		"they take turns":              {refused, []error{expired, refused}},
+		"nobody knows them":            {busy, []error{corrupt}},
+		"nobody knows them, it is one": {busy, []error{busy, busy, busy, corrupt}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				etcd, logs := newFakeEtcd(), &logLines{}
+				etcd.put("payments/a", addrA)
+				dialAndWait(t, etcd.builder(t, WithLogger(logs.logger())))
+				pass(time.Minute)
+				etcd.failGets(c.first)
+				etcd.last().finish()
+				pass(lineInterval / 3)
+				turn := 0
+				etcd.onGetOf("payments/", func() error { turn++; return c.then[turn%len(c.then)] })
+				pass(lineInterval)
+				for _, err := range append(c.then, c.first) {
+					require.Len(t, logs.with(fmt.Sprintf("level=WARN msg=\"etcdresolver: degraded\" service=payments what=instances cause=%q", err)), 1)
+				}
+			})
+		})
+	}
 }
 
 func TestLog_TroubleAfterHealthIsNews(t *testing.T) {
@@ -98,6 +131,24 @@ func TestLog_FastChangesAreFewLines(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestLog_BadInstancesHideNoOtherBadValues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		etcd, logs := newFakeEtcd(), &logLines{}
+		etcd.put("payments/a", addrA)
+		for i := range 2 * manyLines {
+			etcd.put(fmt.Sprint("payments/bad-", i), "nonsense")
+		}
+		dialAndWait(t, etcd.builder(t, WithServiceConfig(""), withOverrides, WithLogger(logs.logger())))
+		for i, key := range []string{overrideKey("a"), configKey} {
+			etcd.put(key, "{")
+			pass(settle)
+			refused := logs.with("level=WARN msg=\"etcdresolver: value refused")
+			require.Len(t, refused, manyLines+i+1)
+			require.Contains(t, refused[manyLines+i], "key="+key)
+		}
+	})
 }
 
 func TestLog_OverridesOfNobodyAreNotLogged(t *testing.T) {

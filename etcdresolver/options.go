@@ -25,9 +25,9 @@ type options struct {
 }
 
 // Decoder reads the value that stands in etcd under key. An error, or an
-// instance without an Addr, refuses the value: it costs that key only. It is
-// called from one goroutine per service, must return promptly, and must not
-// keep value.
+// instance without an Addr, refuses the value: it costs that key only. Calls for
+// one service never overlap, those for several may. It must return promptly, and
+// must not keep value.
 type Decoder = func(key string, value []byte) (etcdregistry.Instance, error)
 
 func newOptions(opts []Option) options {

@@ -5,8 +5,8 @@ import "time"
 const (
 	// lineInterval is for how long log lines of one kind count.
 	lineInterval = time.Minute
-	// manyLines is how many there may be aloud of a kind that whoever writes to etcd can
-	// cause: one for each instance of a large deployment.
+	// manyLines is how many there may be aloud meanwhile of a kind that whoever writes to
+	// etcd can cause: enough for most mistakes, and too few to fill a disk.
 	manyLines = 100
 )
 

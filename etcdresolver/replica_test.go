@@ -1,6 +1,7 @@
 package etcdresolver
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,12 +12,21 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// told is a content that notes what it is told.
-type told map[string]string
+// told is a content that notes what it is told, and of which making each key is the
+// first it was told of since it was told that there is none.
+type told map[string]note
 
-func (c told) expect(int)                          {}
-func (c told) put(key string, kv *mvccpb.KeyValue) { c[key] = string(kv.Value) }
-func (c told) delete(key string)                   { delete(c, key) }
+type note struct {
+	value   string
+	created int64
+}
+
+func (c told) expect(int)        {}
+func (c told) delete(key string) { delete(c, key) }
+
+func (c told) put(key string, kv *mvccpb.KeyValue) {
+	c[key] = note{string(kv.Value), cmp.Or(c[key].created, kv.CreateRevision)}
+}
 
 func stateOf(kvs map[string]*mvccpb.KeyValue) told {
 	state := make(told)
@@ -27,7 +37,7 @@ func stateOf(kvs map[string]*mvccpb.KeyValue) told {
 }
 
 func TestReplica_AListOfAnotherHistoryContradicts(t *testing.T) {
-	r := newReplica(make(told))
+	r := newReplica("", make(told))
 	require.False(t, r.contradicts(snapshot{revision: 3, cluster: 7}), "nothing is known yet")
 	r.replace(snapshot{revision: 5, cluster: 7})
 	require.False(t, r.contradicts(snapshot{revision: 5, cluster: 7}))
@@ -42,10 +52,10 @@ func TestReplica_AListOfAnotherHistoryContradicts(t *testing.T) {
 // asks what the watch missed, and a list takes all anew.
 func TestReplica_AListTakesNothingForGranted(t *testing.T) {
 	content := make(told)
-	r := newReplica(content)
+	r := newReplica("", content)
 	r.replace(snapshot{kvs: []*mvccpb.KeyValue{kv("a", "1", 2, 2)}, revision: 2})
 	r.replace(snapshot{kvs: []*mvccpb.KeyValue{kv("a", "2", 2, 2)}, revision: 2})
-	require.Equal(t, told{"a": "2"}, content)
+	require.Equal(t, told{"a": {"2", 2}}, content)
 }
 
 // FuzzReplica plays any sequence of changes, told, told twice or never told, of lists
@@ -54,26 +64,30 @@ func TestReplica_AListTakesNothingForGranted(t *testing.T) {
 func FuzzReplica(f *testing.F) {
 	f.Add([]byte{0x00, 0x11, 0x52, 0x63, 0x80, 0xc0, 0xe0, 0x31, 0xf0})
 	f.Add([]byte("put and delete, hear of it or not, and look again"))
+	f.Add([]byte{0x00, 0x88, 0x80, 0xc0, 0x88, 0x80, 0xe0, 0x88, 0x80, 0x00, 0xf0}) // a key made anew unseen
 	f.Fuzz(func(t *testing.T, steps []byte) {
 		etcd, heard := make(map[string]*mvccpb.KeyValue), make(map[string]*mvccpb.KeyValue)
 		content := make(told)
-		r := newReplica(content)
+		r := newReplica("", content)
 		revision := int64(1)
 		list := func() snapshot {
 			return snapshot{kvs: slices.Collect(maps.Values(etcd)), revision: revision, cluster: 7}
 		}
 		for _, step := range steps[:min(len(steps), 1000)] {
 			key := fmt.Sprint("key", step&7)
-			event := &clientv3.Event{Type: clientv3.EventTypePut, Kv: kv(key, fmt.Sprint(revision), 1, revision+1)}
+			event := &clientv3.Event{Type: clientv3.EventTypePut, Kv: kv(key, fmt.Sprint(revision), revision+1, revision+1)}
+			if old := etcd[key]; old != nil {
+				event.Kv.CreateRevision = old.CreateRevision
+			}
 			if step&8 != 0 {
 				event = &clientv3.Event{Type: clientv3.EventTypeDelete, Kv: kv(key, "", 0, revision+1)}
 			}
 			switch kind := step >> 4; {
 			case kind < 12:
 				revision++
-				note(etcd, event)
+				follow(etcd, event)
 				if kind < 8 {
-					note(heard, event)
+					follow(heard, event)
 					for range 1 + kind%2 {
 						r.apply(event)
 					}
@@ -96,7 +110,7 @@ func FuzzReplica(f *testing.F) {
 	})
 }
 
-func note(state map[string]*mvccpb.KeyValue, event *clientv3.Event) {
+func follow(state map[string]*mvccpb.KeyValue, event *clientv3.Event) {
 	if event.Type == clientv3.EventTypeDelete {
 		delete(state, string(event.Kv.Key))
 	} else {

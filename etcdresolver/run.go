@@ -28,12 +28,12 @@ type run struct {
 func startRun(s *service, listed bool) *run {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &run{service: s, ctx: ctx, stop: stop, listed: listed}
-	r.feeds = []*feed{newFeed(r, "instances", s.known.instances, prefixRange(s.name+"/"))}
+	r.feeds = []*feed{newFeed(r, s.known.instances, prefixRange(s.name+"/"))}
 	if s.opts.overrides {
-		r.feeds = append(r.feeds, newFeed(r, "overrides", s.known.overrides, prefixRange(etcdregistry.OverridePrefix(s.name))))
+		r.feeds = append(r.feeds, newFeed(r, s.known.overrides, prefixRange(etcdregistry.OverridePrefix(s.name))))
 	}
 	if key := s.opts.configKey(s.name); key != "" {
-		r.feeds = append(r.feeds, newFeed(r, "config", s.known.configs, keyRange{key, key + "\x00"}))
+		r.feeds = append(r.feeds, newFeed(r, s.known.configs, keyRange{key, key + "\x00"}))
 	}
 	r.gathering = newDebounce(s.opts.debounce, func() { r.do(r.flushLocked) })
 	r.recheck = stoppedTimer(func() { r.do(r.flushLocked) })
@@ -68,16 +68,16 @@ func (r *run) open() (store, *link) {
 	late := time.AfterFunc(listTimeout[0], func() { r.do(func() { r.reportLocked(errNoClient) }) })
 	trouble := ""
 	for failures := 0; r.ctx.Err() == nil; failures++ {
-		store, link, err := r.service.source.open(r.ctx)
+		store, link, failed := r.service.source.open(r.ctx)
 		late.Stop()
-		if err == nil {
+		if failed == nil {
 			return store, link
 		}
-		if r.do(func() { r.reportLocked(err) }) && trouble != err.Error() {
-			trouble = err.Error() // once is enough
-			r.service.log.Warn("etcdresolver: no etcd client", "error", err, "failures", failures+1)
+		if r.do(func() { r.reportLocked(failed.err) }) && trouble != failed.err.Error() {
+			trouble = failed.err.Error() // once is enough
+			r.service.log.Warn("etcdresolver: no etcd client", "error", failed.err, "failures", failures+1)
 		}
-		r.feeds[0].pause(r.ctx, backoff(failures, maxBackoff))
+		r.feeds[0].pause(r.ctx, time.Until(failed.again))
 	}
 	return nil, nil
 }
@@ -228,10 +228,10 @@ func (r *run) reconnected() {
 }
 
 // turn returns how long to wait for a list after what happens to all clients of an
-// etcd at once: channels without any want theirs at once.
+// etcd at once: channels that nothing serves meanwhile want theirs at once.
 func (r *run) turn() (wait time.Duration) {
 	r.do(func() {
-		if r.listed {
+		if k := r.service.known; len(k.table.list)+k.held > 0 {
 			wait = rand.N(crowdSpread)
 		}
 	})

@@ -66,7 +66,7 @@ func (f *feed) start(ctx context.Context) {
 	list, err := f.lister.list(ctx, startTimeout, clientv3.WithSerializable())
 	if err == nil && len(list.kvs) > 0 && f.run.list(f, false, func() { f.replica.replace(list) }) {
 		f.log.WarnContext(ctx, "etcdresolver: etcd has no majority: starting with what one member knows",
-			"what", f.what, "revision", list.revision, "keys", len(list.kvs))
+			"revision", list.revision, "keys", len(list.kvs))
 	}
 }
 
@@ -74,7 +74,7 @@ func (f *feed) start(ctx context.Context) {
 func (f *feed) adopt(ctx context.Context, list snapshot) bool {
 	if !f.run.list(f, true, func() {
 		if f.replica.contradicts(list) {
-			f.log.WarnContext(ctx, "etcdresolver: etcd was restored to an older revision, or is another cluster", "what", f.what,
+			f.log.WarnContext(ctx, "etcdresolver: etcd was restored to an older revision, or is another cluster",
 				"revision_before", f.replica.revision, "revision", list.revision, "cluster", strconv.FormatUint(list.cluster, 16))
 		}
 		f.replica.replace(list)
@@ -199,7 +199,7 @@ func (f *feed) askProgress(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, progressTimeout)
 	defer cancel()
 	if err := f.store.RequestProgress(ctx); err != nil {
-		f.log.DebugContext(ctx, "etcdresolver: progress request failed", "what", f.what, "error", err)
+		f.log.DebugContext(ctx, "etcdresolver: progress request failed", "error", err)
 	}
 }
 

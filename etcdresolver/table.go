@@ -85,10 +85,6 @@ func (t *table) put(key string, kv *mvccpb.KeyValue) {
 		return
 	}
 	good := t.good[key]
-	if good != nil && good.created != kv.CreateRevision { // deleted and made anew unseen: nothing of the old key counts
-		t.delete(key)
-		good = nil
-	}
 	inst, err := t.decode(key, kv.Value)
 	if err == nil && inst.Addr == "" {
 		err = fmt.Errorf("etcd key %s: the decoder returned an instance without an address", quoteUpTo(key, maxShownKey))

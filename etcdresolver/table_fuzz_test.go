@@ -86,7 +86,7 @@ func FuzzTable(f *testing.F) {
 	f.Fuzz(func(t *testing.T, steps []byte) {
 		etcd := make(map[string]*mvccpb.KeyValue) // what stands there
 		table := newTable("s/", nil, ignore)
-		replica := newReplica(table)
+		replica := newReplica("", table)
 		reference := &model{keys: make(map[string]*modelKey), overrides: make(map[string]etcdregistry.Override)}
 		revision := int64(0)
 		change := func(key, value string) {
@@ -144,7 +144,7 @@ func FuzzTable(f *testing.F) {
 		for id, override := range reference.overrides {
 			fresh.override(id, override)
 		}
-		newReplica(fresh).replace(snapshot{kvs: list})
+		newReplica("", fresh).replace(snapshot{kvs: list})
 		require.Equal(t, texts(refreshed(fresh)), texts(refreshed(table)))
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/steelyard-go/steelyard/attrs"
 	"github.com/steelyard-go/steelyard/etcdregistry"
@@ -44,7 +45,7 @@ func TestTable_DuplicatesCountOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for range 2 {
 				table := newTable("s/", etcdregistry.Decode, ignore)
-				newReplica(table).replace(snapshot{kvs: c.kvs})
+				newReplica("", table).replace(snapshot{kvs: c.kvs})
 				list, _ := table.refresh()
 				require.Len(t, list, 1)
 				require.Equal(t, c.want, list[0].attrs.Weight)
@@ -148,16 +149,18 @@ func TestTable_EndpointsSayWhatTheirMembersDo(t *testing.T) {
 }
 
 func TestTable_KeyMadeAnewUnseenForgetsItsGoodValue(t *testing.T) {
-	for name, apply := range map[string]func(*table, *mvccpb.KeyValue){
-		"by a put":  func(t *table, kv *mvccpb.KeyValue) { put(t, kv) },
-		"by a list": func(t *table, kv *mvccpb.KeyValue) { newReplica(t).replace(snapshot{kvs: []*mvccpb.KeyValue{kv}}) },
+	for name, tell := range map[string]func(*replica, *mvccpb.KeyValue){
+		"by an event": func(r *replica, kv *mvccpb.KeyValue) { r.apply(&clientv3.Event{Kv: kv}) },
+		"by a list":   func(r *replica, kv *mvccpb.KeyValue) { r.replace(snapshot{kvs: []*mvccpb.KeyValue{kv}}) },
+		"by an audit": func(r *replica, kv *mvccpb.KeyValue) { r.audit(snapshot{kvs: []*mvccpb.KeyValue{kv}}) },
 	} {
 		var refused []refusal
 		table := newTable("s/", etcdregistry.Decode, func(r refusal) { refused = append(refused, r) })
-		put(table, kv("s/a", addrA, 1, 1))
-		apply(table, kv("s/a", "{", 1, 2))
+		replica := newReplica("", table)
+		tell(replica, kv("s/a", addrA, 1, 1))
+		tell(replica, kv("s/a", "{", 1, 2))
 		require.Equal(t, addrA, addrsOf(refreshed(table)), name)
-		apply(table, kv("s/a", "{", 5, 5))
+		tell(replica, kv("s/a", "{", 5, 5))
 		require.Empty(t, refreshed(table), name)
 		require.Len(t, refused, 2)
 		require.True(t, refused[0].kept)
@@ -193,7 +196,7 @@ func TestTable_RefreshKeepsWhatDidNotChange(t *testing.T) {
 func TestTable_AnEqualListIsNoWork(t *testing.T) {
 	table := newTable("s/", etcdregistry.Decode, ignore)
 	list := []*mvccpb.KeyValue{kv("s/a", addrA, 1, 1), kv("s/b", weighted(addrB, 2), 1, 1)}
-	replica := newReplica(table)
+	replica := newReplica("", table)
 	replica.replace(snapshot{kvs: list})
 	table.refresh()
 	replica.replace(snapshot{kvs: list})
@@ -231,7 +234,7 @@ func BenchmarkTable_FirstList(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		table := newTable("s/", nil, ignore)
-		newReplica(table).replace(snapshot{kvs: kvs})
+		newReplica("", table).replace(snapshot{kvs: kvs})
 		require.Len(b, refreshed(table), size)
 	}
 }
