@@ -63,10 +63,11 @@ func (k *keeper) send(ctx context.Context, e *errand, work func(context.Context)
 	e.busy = true
 	e.giveUp = k.do(ctx, min(k.longest(), e.backoff.patience()), work, func(err error) {
 		e.busy = false
-		if err == nil || errors.Is(err, rpctypes.ErrLeaseNotFound) {
+		switch {
+		case err == nil || errors.Is(err, rpctypes.ErrLeaseNotFound):
 			e.backoff = backoff{}
 			k.answered()
-		} else {
+		case !errors.Is(err, context.Canceled): // else it was given up
 			e.due = k.failed(err, &e.backoff, began)
 		}
 		finish(err)

@@ -173,6 +173,7 @@ func TestHung_AuditDoesNotHoldAnUpdateOfTheKey(t *testing.T) {
 		begin := time.Now()
 		require.NoError(t, r.Update(t.Context(), attrs.Attrs{Weight: 2}))
 		require.LessOrEqual(t, time.Since(begin), leastLookLimit+leastPause)
+		require.Equal(t, errHurried.Error(), r.key.wish.lastTrouble())
 	})
 }
 

@@ -2,6 +2,7 @@ package etcdregistry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -54,6 +55,9 @@ func (k *key) look(leases tenure) *look {
 		fulfilled: k.written == version, stands: k.stands, leases: leases,
 	}
 }
+
+// errHurried is why a look ended that was hurried.
+var errHurried = errors.New("no answer from etcd yet, while somebody waits: asked anew")
 
 // hurry leaves the look no more time than one has that somebody waits for.
 func (k *key) hurry() {

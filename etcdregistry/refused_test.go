@@ -27,7 +27,7 @@ func TestRefused_RegistrationLeavesNothing(t *testing.T) {
 	})
 }
 
-// Each key is asked for every few seconds, not with every attempt.
+// Each key is asked for every few seconds, not whenever another is.
 func TestRefused_KeysThatStandAreNoStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many, minutes = 100, 1

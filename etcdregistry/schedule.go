@@ -126,9 +126,13 @@ func (k *keeper) startLook(ctx context.Context, key *key) {
 		k.looking--
 		key.busy = false
 		key.note(l)
-		if ctx.Err() == nil { // else it is not etcd's fault: the registrar closes
-			k.finishLook(ctx, key, l, err, began)
+		if ctx.Err() != nil {
+			return // it is not etcd's fault: the registrar closes
 		}
+		if errors.Is(err, context.Canceled) {
+			err = errHurried
+		}
+		k.finishLook(ctx, key, l, err, began)
 	})
 }
 

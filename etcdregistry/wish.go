@@ -44,7 +44,7 @@ type wish struct {
 	version int     // counts the changes
 	taken   *answer // for those who wait for what the loop has seen
 	answer  *answer // for those who came later
-	// trouble is why the last attempt failed, "none" before one did.
+	// trouble is why the last look failed, "none" before one did.
 	trouble string
 }
 
@@ -177,7 +177,7 @@ func give(waiting **answer, err error) {
 	}
 }
 
-// failed notes why an attempt failed, for those who stop waiting.
+// failed notes why a look failed, for those who stop waiting.
 func (w *wish) failed(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
