@@ -40,13 +40,17 @@ func (k *keeper) answered() { k.answeredAt, k.notBefore, k.outage = time.Now(), 
 // more calls than a few.
 func (k *keeper) failed(err error, own *backoff, began time.Time) (retry time.Time) {
 	now := time.Now()
+	retry = now.Add(own.pause())
 	switch {
-	case isVerdict(err) || errors.Is(err, errContended):
+	case isVerdict(err): // to ask again soon is unlikely to help
+		k.answered()
+		retry = now.Add(mostPause - rand.N(mostPause/2))
+	case errors.Is(err, errContended):
 		k.answered()
 	case !began.Before(k.answeredAt) && !k.notBefore.After(now):
 		k.notBefore = now.Add(k.outage.pause())
 	}
-	return now.Add(own.pause())
+	return retry
 }
 
 // errand is a call to etcd about leases, made again and again.

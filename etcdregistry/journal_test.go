@@ -66,3 +66,28 @@ func TestJournal_TroubleThatComesAndGoesIsNoStorm(t *testing.T) {
 		require.GreaterOrEqual(t, len(log.lines()), 2*minutes*60/30)
 	})
 }
+
+func TestJournal_LogsCauseAndRevisionButNoStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s fakeStore
+		var log logBuffer
+		r := mustRegister(t, &s, Instance{}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		synctest.Wait()
+		s.setFault(down(errRefused))
+		s.silence(s.key(testKey).lease)
+		pass(10 * time.Minute)
+		s.setFault(nil)
+		pass(mostPause)
+		mustClose(t, r)
+
+		lines := log.lines()
+		require.Less(t, len(lines), 30)
+		require.Contains(t, lines[0], `level=INFO msg="etcd registration" state=registered key=payments/10.0.0.7:8080 revision=1 lease=0000000000001001`)
+		require.Contains(t, lines[1], `level=WARN msg="etcd registration" state=reregistering`)
+		require.Contains(t, lines[1], `cause="lost the lease: its keep-alive ended"`)
+		require.Contains(t, lines[2], `cause="grant a lease: connection refused"`)
+		require.Contains(t, lines[len(lines)-3], "registered")
+		require.Contains(t, lines[len(lines)-2], "draining")
+		require.Contains(t, lines[len(lines)-1], "closed")
+	})
+}

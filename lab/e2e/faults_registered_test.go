@@ -23,7 +23,8 @@ var registeredFaults = []fault{
 	{row: 27, name: "registrars at a follower that hangs 60 s, leases of 20 s", limit: inPeace, play: func(s *scene) { playHungWithRegistrars(s, time.Minute, follower) }},
 	{row: 27, name: "registrars at a leader that hangs 25 s, leases of 20 s", limit: 15 * time.Second, play: func(s *scene) { playHungWithRegistrars(s, 25*time.Second, leader) }},
 	{row: 27, name: "each of three members hangs 25 s in turn, leases of 20 s", limit: 15 * time.Second, long: true, play: func(s *scene) { playHungWithRegistrars(s, 25*time.Second, everyMember) }},
-	{row: 28, name: "no leader for 10 s, leases of 5 s", limit: 10 * time.Second, play: playLeaderless},
+	{row: 28, name: "no leader for 10 s, leases of 5 s", limit: 10 * time.Second, play: func(s *scene) { playLeaderless(s, false) }},
+	{row: 28, name: "no leader for 10 s, it hangs itself, leases of 5 s", limit: 10 * time.Second, play: func(s *scene) { playLeaderless(s, true) }},
 	{row: 29, name: "registrar stopped for longer than its lease", limit: 5 * time.Second, play: playStopped},
 	{row: 29, name: "registrar stopped for longer than its lease, another has its key", limit: 5 * time.Second, play: playReplacedWhileStopped},
 }
@@ -182,21 +183,27 @@ func follower(s *scene, cluster *localetcd.Cluster) []*localetcd.Process {
 
 func everyMember(_ *scene, cluster *localetcd.Cluster) []*localetcd.Process { return cluster.Members() }
 
-func playLeaderless(s *scene) {
+func playLeaderless(s *scene, withLeader bool) {
 	cluster := localetcd.StartCluster(s)
 	s.etcd = cluster.Client()
 	servers := startPolicyServers(s, 4)
 	s.registers(5*time.Second, cluster.Endpoints(), servers...)
 	s.start(cluster.Endpoints(), servers...)
 
-	// The leader stays, and soon leads nobody. One that hangs may revoke the leases whose
-	// renewals it has missed as soon as it goes on (see settle).
 	led := leaderWithout(nil, s, cluster)
-	lost := slices.DeleteFunc(cluster.Members(), func(m *localetcd.Process) bool { return m == led })
+	followers := slices.DeleteFunc(cluster.Members(), func(m *localetcd.Process) bool { return m == led })
+	lost := followers // the leader stays, and soon leads nobody
+	if withLeader {
+		lost = []*localetcd.Process{led, followers[0]}
+	}
 	require.NoError(s, together(lost, (*localetcd.Process).Suspend))
 	s.keeps(10*time.Second, servers...)
 	require.NoError(s, together(lost, (*localetcd.Process).Resume))
-	s.keeps(s.limit, servers...)
+	if withLeader {
+		s.settle(true, servers...)
+	} else {
+		s.keeps(s.limit, servers...)
+	}
 	s.reach(s.limit, servers...)
 	s.stand(s.limit, servers...)
 }

@@ -89,6 +89,7 @@ func TestRegistry_Row28_NoLeaderLeavesNoGhostLease(t *testing.T) {
 	require.NoError(t, members[2].Resume())
 	// At first the old leases are there, then for a moment the new ones too.
 	<-time.After(2*ttl + registrySlack)
+	require.Equal(t, servers, keyCount(cluster.Client()))
 	require.Never(t, func() bool { return leaseCount(cluster.Client()) != servers }, ttl, 100*time.Millisecond)
 	require.Equal(t, servers, keyCount(cluster.Client()))
 }
